@@ -1,0 +1,1 @@
+//! Audio: packets, FEC and encryption (protocol text §7).

@@ -1,0 +1,1 @@
+//! Video: packets, FEC blocks and encryption (protocol text §6).
