@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Installs what building and running Lumen needs on Debian 12 or newer and Ubuntu 24.04 or newer.
+#   scripts/bootstrap-ubuntu.sh          packages to build and run
+#   scripts/bootstrap-ubuntu.sh --test   the same, and what the tests use
+# Asks for root through sudo when it is not root. Does nothing, quickly, when everything is there.
+set -euo pipefail
+
+build=(
+    build-essential pkg-config clang libclang-dev
+    libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libavdevice-dev libswscale-dev libswresample-dev
+    libwayland-dev libxkbcommon-dev libpixman-1-dev
+)
+# xkb-data: key maps of the built-in compositor; foot and a font: the terminal that "Desktop" opens there.
+run=(xkb-data foot fonts-dejavu-core ca-certificates)
+# ffmpeg: the tests read our files back with ffprobe; iproute2: a host with two addresses.
+# The GTK program of the menu test.
+test=(ffmpeg iproute2 zenity)
+
+wanted=("${build[@]}" "${run[@]}")
+[ "${1:-}" != "--test" ] || wanted+=("${test[@]}")
+
+command -v apt-get >/dev/null || {
+    echo "bootstrap: this machine has no apt-get; install the equivalents of: ${wanted[*]}" >&2
+    exit 1
+}
+
+missing=()
+for package in "${wanted[@]}"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+    echo "bootstrap: all ${#wanted[@]} packages are there"
+    exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "bootstrap: please run as root: apt-get install ${missing[*]}" >&2
+        exit 1
+    }
+    as_root=(sudo)
+fi
+echo "bootstrap: installing ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+    >/dev/null
+echo "bootstrap: done"
