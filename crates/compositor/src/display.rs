@@ -1,0 +1,54 @@
+//! The backend: makes outputs.
+
+use crate::socket;
+use lumen_media::{AppLaunch, DisplayError, Mode, VirtualDisplay, VirtualOutput};
+use std::path::{Path, PathBuf};
+
+/// Settings of the built-in compositor.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BuiltinConfig {
+    /// Where the Wayland sockets go. Must exist and be writable.
+    pub runtime_dir: PathBuf,
+    /// XKB layout of the keyboard, as `setxkbmap` names it (`us`, `de`, …).
+    pub keyboard_layout: String,
+}
+
+impl BuiltinConfig {
+    /// Sockets in `runtime_dir`, layout `us`.
+    pub fn new(runtime_dir: impl AsRef<Path>) -> Self {
+        Self { runtime_dir: runtime_dir.as_ref().to_owned(), keyboard_layout: "us".to_owned() }
+    }
+}
+
+/// Makes headless outputs, each a compositor thread of its own.
+#[derive(Debug)]
+pub struct BuiltinDisplay {
+    config: BuiltinConfig,
+}
+
+impl BuiltinDisplay {
+    /// Checks the runtime directory and removes what a killed host left there.
+    ///
+    /// # Errors
+    /// [`DisplayError::Socket`] when the directory is missing or not writable.
+    pub fn new(config: BuiltinConfig) -> Result<Self, DisplayError> {
+        socket::cleanup_stale(&config.runtime_dir)?;
+        Ok(Self { config })
+    }
+}
+
+impl VirtualDisplay for BuiltinDisplay {
+    fn name(&self) -> &'static str {
+        "built-in"
+    }
+
+    /// Starts the output's thread and waits until its socket listens.
+    ///
+    /// `env` of the result holds `WAYLAND_DISPLAY`, `XDG_RUNTIME_DIR`, `XDG_SESSION_TYPE` and `XDG_CURRENT_DESKTOP`;
+    /// an entry with an empty value (`DISPLAY`) is a variable that the app must not inherit. `launch` is not needed.
+    fn create(&self, mode: Mode, _launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
+        let _ = (mode, &self.config.keyboard_layout);
+        Err(DisplayError::Other("the built-in compositor is not finished".to_owned()))
+    }
+}
