@@ -5,7 +5,7 @@
 //! They are sync marker and local threshold in one. The 32 cells between carry 128 bits, most significant first: frame
 //! counter (32), nanoseconds of CLOCK_MONOTONIC (64), CRC-32 of those twelve bytes (32). White is 1.
 //!
-//! Cells are a multiple of 8 pixels wide, so that they fall on the transform blocks of the usual codecs, and a reader
+//! Cells are 8 or a multiple of 16 pixels wide, so that they fall on the blocks of the usual codecs, and a reader
 //! looks only at the middle quarter of each, where ringing and deblocking reach least.
 
 use crate::Rect;
@@ -57,7 +57,11 @@ impl Layout {
         if width < MIN_SIZE.0 || height < MIN_SIZE.1 {
             return None;
         }
-        Some(Self { cell: ((width / 80).min(height / 45) / 8 * 8).max(8) })
+        // Whole macroblocks wherever the block then takes at most three eighths of the height: at the coarsest quantiser an
+        // H.264 encoder may lose what changes within one.
+        let smallest =
+            if width >= (COLUMNS + 2) * 16 && height >= (ROWS + 2) * 16 * 4 * 2 / 3 { 16 } else { 8 };
+        Some(Self { cell: ((width / 80).min(height / 45) / 16 * 16).max(smallest) })
     }
 
     /// Edge of a cell in pixels.
