@@ -3,38 +3,55 @@
 use crate::encoder::Job;
 
 /// Words that travel together.
-const WORDS: usize = 8;
+const WORDS: usize = 4;
 /// Bytes of a group.
 const GROUP: usize = WORDS * 8;
+/// Parity rows computed at once, so that the powers of a data group are made once for all of them.
+const ROWS: usize = 4;
 
 /// Eight field elements per word.
 type Group = [u64; WORDS];
 
 /// Computes all parity shards of a job.
 pub(crate) fn encode(job: &mut Job<'_>) {
-    for row in 0..job.parity_shards {
-        for position in (0..job.shard_len).step_by(GROUP) {
-            let length = GROUP.min(job.shard_len - position);
-            let mut sum = [0; WORDS];
+    for position in (0..job.shard_len).step_by(GROUP) {
+        let length = GROUP.min(job.shard_len - position);
+        for first in (0..job.parity_shards).step_by(ROWS) {
+            let rows = ROWS.min(job.parity_shards - first);
+            let mut sums = [[0; WORDS]; ROWS];
             for shard in 0..job.data_shards {
                 let start = shard * job.stride + position;
-                let coefficient = job.coefficients[shard * job.parity_shards + row];
-                add_product(&mut sum, load(&job.data[start..start + length]), coefficient);
+                let coefficients = &job.coefficients[shard * job.parity_shards + first..][..rows];
+                let powers = powers(load(&job.data[start..start + length]));
+                for (sum, coefficient) in sums.iter_mut().zip(coefficients) {
+                    add_product(sum, &powers, *coefficient);
+                }
             }
-            let start = row * job.stride + position;
-            store(&mut job.parity[start..start + length], &sum);
+            for (row, sum) in sums.iter().take(rows).enumerate() {
+                let start = (first + row) * job.stride + position;
+                store(&mut job.parity[start..start + length], sum);
+            }
         }
     }
 }
 
-/// Adds `coefficient × value`: the sum of value × 2ᵏ over the bits k that the coefficient has.
+/// The group times 1, 2, 4, …, 128.
 #[inline]
-fn add_product(sum: &mut Group, mut value: Group, coefficient: u8) {
-    for bit in 0..8 {
+fn powers(group: Group) -> [Group; 8] {
+    let mut powers = [group; 8];
+    for bit in 1..8 {
+        powers[bit] = powers[bit - 1].map(double);
+    }
+    powers
+}
+
+/// Adds the product with a coefficient: the sum of those powers whose bit the coefficient has.
+#[inline]
+fn add_product(sum: &mut Group, powers: &[Group; 8], coefficient: u8) {
+    for (bit, power) in powers.iter().enumerate() {
         let chosen = u64::from(coefficient >> bit & 1).wrapping_neg();
-        for (sum, value) in sum.iter_mut().zip(&mut value) {
-            *sum ^= *value & chosen;
-            *value = double(*value);
+        for (sum, power) in sum.iter_mut().zip(power) {
+            *sum ^= power & chosen;
         }
     }
 }
@@ -50,8 +67,11 @@ fn double(elements: u64) -> u64 {
 
 #[inline]
 fn load(bytes: &[u8]) -> Group {
-    let mut padded = [0; GROUP];
-    padded[..bytes.len()].copy_from_slice(bytes);
+    let padded = bytes.first_chunk().copied().unwrap_or_else(|| {
+        let mut padded = [0; GROUP];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        padded
+    });
     let mut group = [0; WORDS];
     for (word, bytes) in group.iter_mut().zip(padded.as_chunks::<8>().0) {
         *word = u64::from_le_bytes(*bytes);
