@@ -1,0 +1,314 @@
+//! From packets to events, with a memory for what is held.
+
+use crate::contacts::{Contact, Contacts};
+use crate::keymap::{self, *};
+use lumen_gamestream::input::{InputPacket, Key, Modifiers, MousePosition, TouchEvent};
+use lumen_media::{InputEvent, InputSink, TouchPhase};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What of a client's input is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// Keys and text.
+    pub keyboard: bool,
+    /// Motion, buttons and wheel.
+    pub pointer: bool,
+    /// Touch and pen.
+    pub touch: bool,
+}
+
+impl Default for Accept {
+    /// Everything.
+    fn default() -> Self {
+        Self { keyboard: true, pointer: true, touch: true }
+    }
+}
+
+/// Where the output lies in the streamed picture, in fractions of the picture. They differ when the stream has bars
+/// beside the output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Placement {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Placement {
+    /// The output fills the picture.
+    pub const FULL: Self = Self { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
+
+    /// An output of `output` pixels, scaled into the middle of a picture of `picture` pixels without being distorted.
+    /// Sizes are width and height; with a zero among them the output fills the picture.
+    pub fn centred(picture: (u32, u32), output: (u32, u32)) -> Self {
+        let [pw, ph, ow, oh] = [picture.0, picture.1, output.0, output.1].map(f64::from);
+        let scale = (pw / ow).min(ph / oh);
+        let (width, height) = (ow * scale / pw, oh * scale / ph);
+        if !(width > 0.0 && height > 0.0) {
+            return Self::FULL;
+        }
+        Self { left: (1.0 - width) / 2.0, top: (1.0 - height) / 2.0, width, height }
+    }
+
+    /// A place of the picture as a place of the output, kept inside it.
+    fn locate(&self, x: f64, y: f64) -> (f64, f64) {
+        (((x - self.left) / self.width).clamp(0.0, 1.0), ((y - self.top) / self.height).clamp(0.0, 1.0))
+    }
+}
+
+/// A modifier, the key that stands for it, and its twin on the other side.
+const MODIFIERS: [(Modifiers, u16, u16); 4] = [
+    (Modifiers::SHIFT, KEY_LEFTSHIFT, KEY_RIGHTSHIFT),
+    (Modifiers::CTRL, KEY_LEFTCTRL, KEY_RIGHTCTRL),
+    (Modifiers::ALT, KEY_LEFTALT, KEY_RIGHTALT),
+    (Modifiers::META, KEY_LEFTMETA, KEY_RIGHTMETA),
+];
+
+/// Packets that had no effect, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Keys that no table knows and packets that no protocol text names.
+    pub unknown: u64,
+    /// Values that mean nothing, and more fingers than are tracked.
+    pub invalid: u64,
+    /// Gamepads: they are handled elsewhere.
+    pub gamepad: u64,
+    /// Kinds that [`Accept`] leaves out.
+    pub refused: u64,
+}
+
+/// Translates one client's input and remembers what it holds down. Dropping it lets go of everything.
+pub struct Mapper {
+    sink: Arc<dyn InputSink>,
+    accept: Accept,
+    placement: Placement,
+    keys: BTreeSet<u16>,
+    buttons: BTreeSet<u16>,
+    contacts: Contacts,
+    dropped: Dropped,
+}
+
+impl Mapper {
+    /// A mapper for the sink of one output; the output fills the picture.
+    pub fn new(sink: Arc<dyn InputSink>, accept: Accept) -> Self {
+        Self {
+            sink,
+            accept,
+            placement: Placement::FULL,
+            keys: BTreeSet::new(),
+            buttons: BTreeSet::new(),
+            contacts: Contacts::default(),
+            dropped: Dropped::default(),
+        }
+    }
+
+    /// Says where the output lies in the picture.
+    pub fn place(&mut self, placement: Placement) {
+        self.placement = placement;
+    }
+
+    /// What had no effect so far.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// Whether a key, a button or a contact is down.
+    pub fn holds_anything(&self) -> bool {
+        !self.keys.is_empty() || !self.buttons.is_empty() || self.contacts.any()
+    }
+
+    /// Lets go of every key, button and contact: what a client that is gone cannot do itself.
+    pub fn release_all(&mut self) {
+        for code in std::mem::take(&mut self.keys) {
+            self.sink.send(InputEvent::Key { code, pressed: false });
+        }
+        for code in std::mem::take(&mut self.buttons) {
+            self.sink.send(InputEvent::Button { code, pressed: false });
+        }
+        self.cancel_contacts();
+    }
+
+    /// Translates one packet.
+    pub fn handle(&mut self, packet: &InputPacket) {
+        let kept = match packet {
+            InputPacket::Key(_) | InputPacket::Text(_) => self.accept.keyboard,
+            InputPacket::MouseMotion { .. }
+            | InputPacket::MousePosition(_)
+            | InputPacket::MouseButton { .. }
+            | InputPacket::Scroll { .. }
+            | InputPacket::HorizontalScroll { .. } => self.accept.pointer,
+            InputPacket::Touch(_) | InputPacket::Pen(_) => self.accept.touch,
+            InputPacket::Controller(_)
+            | InputPacket::ControllerArrival(_)
+            | InputPacket::ControllerTouch(_)
+            | InputPacket::Motion(_)
+            | InputPacket::Battery(_)
+            | InputPacket::EnableHaptics
+            | InputPacket::Unknown { .. } => true,
+        };
+        if !kept {
+            self.dropped.refused += 1;
+            return;
+        }
+        match packet {
+            InputPacket::Key(key) => self.key(*key),
+            InputPacket::Text(text) => self.text(text),
+            InputPacket::MouseMotion { dx, dy } => {
+                self.sink.send(InputEvent::PointerMotion { dx: (*dx).into(), dy: (*dy).into() });
+            }
+            InputPacket::MousePosition(position) => self.position(*position),
+            InputPacket::MouseButton { button, pressed } => self.button(keymap::button(*button), *pressed),
+            // Up is positive on the wire and negative in Wayland.
+            InputPacket::Scroll { amount } => self.scroll(0, -i32::from(*amount)),
+            InputPacket::HorizontalScroll { amount } => self.scroll((*amount).into(), 0),
+            InputPacket::Touch(touch) => {
+                self.contact(Contact::Finger(touch.pointer), touch.event, touch.x, touch.y);
+            }
+            InputPacket::Pen(pen) => self.contact(Contact::Pen, pen.event, pen.x, pen.y),
+            InputPacket::Controller(_)
+            | InputPacket::ControllerArrival(_)
+            | InputPacket::ControllerTouch(_)
+            | InputPacket::Motion(_)
+            | InputPacket::Battery(_)
+            | InputPacket::EnableHaptics => self.dropped.gamepad += 1,
+            InputPacket::Unknown { .. } => self.dropped.unknown += 1,
+        }
+    }
+
+    /// Repeated downs and ups change nothing: the compositor repeats by itself.
+    ///
+    /// The modifiers are a hint: soft keyboards send `A` with the shift bit and never press shift. A modifier that is
+    /// set but not held is pressed around the key's own press.
+    fn key(&mut self, key: Key) {
+        let Some(code) = keymap::evdev(key.code, key.by_layout) else {
+            self.dropped.unknown += 1;
+            return;
+        };
+        if !key.pressed {
+            if self.keys.remove(&code) {
+                self.sink.send(InputEvent::Key { code, pressed: false });
+            }
+            return;
+        }
+        if !self.keys.insert(code) {
+            return;
+        }
+        let missing = self.missing_modifiers(code, key.modifiers);
+        for modifier in &missing {
+            self.sink.send(InputEvent::Key { code: *modifier, pressed: true });
+        }
+        self.sink.send(InputEvent::Key { code, pressed: true });
+        for modifier in missing.iter().rev() {
+            self.sink.send(InputEvent::Key { code: *modifier, pressed: false });
+        }
+    }
+
+    /// Modifiers that a press of `code` needs and the client does not hold.
+    fn missing_modifiers(&self, code: u16, wanted: Modifiers) -> Vec<u16> {
+        if MODIFIERS.iter().any(|(_, left, right)| code == *left || code == *right) {
+            return Vec::new();
+        }
+        MODIFIERS
+            .iter()
+            .filter(|(modifier, _, _)| wanted.contains(*modifier))
+            .filter(|(_, left, right)| !self.keys.contains(left) && !self.keys.contains(right))
+            .map(|(_, left, _)| *left)
+            .collect()
+    }
+
+    /// NUL ends text in most of the programs that it would go to.
+    fn text(&mut self, text: &str) {
+        match text.is_empty() || text.contains('\0') {
+            true => self.dropped.invalid += 1,
+            false => self.sink.send(InputEvent::Text(text.to_owned())),
+        }
+    }
+
+    fn position(&mut self, position: MousePosition) {
+        let MousePosition { x, y, width, height } = position;
+        if width <= 0 || height <= 0 {
+            self.dropped.invalid += 1;
+            return;
+        }
+        // Not clamped before the bars are taken off: beside the picture is beside the output, too.
+        let fraction = |at: i16, last: i16| f64::from(at) / f64::from(last);
+        let (x, y) = self.placement.locate(fraction(x, width), fraction(y, height));
+        self.sink.send(InputEvent::PointerAbsolute { x, y });
+    }
+
+    fn button(&mut self, code: u16, pressed: bool) {
+        let changed = if pressed { self.buttons.insert(code) } else { self.buttons.remove(&code) };
+        if changed {
+            self.sink.send(InputEvent::Button { code, pressed });
+        }
+    }
+
+    fn scroll(&mut self, horizontal_v120: i32, vertical_v120: i32) {
+        if (horizontal_v120, vertical_v120) != (0, 0) {
+            self.sink.send(InputEvent::Scroll { horizontal_v120, vertical_v120 });
+        }
+    }
+
+    fn contact(&mut self, contact: Contact, event: TouchEvent, x: f32, y: f32) {
+        match event {
+            TouchEvent::Cancel | TouchEvent::CancelAll => self.cancel_contacts(),
+            TouchEvent::Down | TouchEvent::Move if !(x.is_finite() && y.is_finite()) => {
+                self.dropped.invalid += 1;
+            }
+            TouchEvent::Down => match (self.contacts.find(contact), self.contacts.put_down(contact)) {
+                (Some(id), _) => self.touch(id, TouchPhase::Move, x, y),
+                (None, Some(id)) => self.touch(id, TouchPhase::Down, x, y),
+                (None, None) => self.dropped.invalid += 1,
+            },
+            TouchEvent::Move => {
+                // Moves are unreliable on the wire: they may come before their down or after their up.
+                if let Some(id) = self.contacts.find(contact) {
+                    self.touch(id, TouchPhase::Move, x, y);
+                }
+            }
+            TouchEvent::Up => {
+                if let Some(id) = self.contacts.lift(contact) {
+                    self.touch(id, TouchPhase::Up, 0.0, 0.0);
+                }
+            }
+            // Touch has no hovering and no buttons.
+            TouchEvent::Hover | TouchEvent::ButtonOnly | TouchEvent::HoverLeave => {}
+        }
+    }
+
+    /// Cancelling voids the whole gesture (as in Wayland), so one cancelled finger takes the others with it.
+    fn cancel_contacts(&mut self) {
+        for id in self.contacts.clear() {
+            self.touch(id, TouchPhase::Cancel, 0.0, 0.0);
+        }
+    }
+
+    fn touch(&self, id: u32, phase: TouchPhase, x: f32, y: f32) {
+        let (x, y) = match phase {
+            TouchPhase::Down | TouchPhase::Move => self.placement.locate(x.into(), y.into()),
+            TouchPhase::Up | TouchPhase::Cancel => (0.0, 0.0),
+        };
+        self.sink.send(InputEvent::Touch { id, phase, x, y });
+    }
+}
+
+impl Drop for Mapper {
+    fn drop(&mut self) {
+        self.release_all();
+    }
+}
+
+impl std::fmt::Debug for Mapper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What is typed does not belong in a log.
+        f.debug_struct("Mapper")
+            .field("accept", &self.accept)
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "mapper_tests.rs"]
+mod tests;
