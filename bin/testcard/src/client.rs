@@ -107,6 +107,8 @@ pub struct App {
     /// A frame callback came, or the window is new: `--clock callback` may draw.
     ready: bool,
     started_ns: u64,
+    /// CPU time spent when the first card was ready: what comes after belongs to pictures.
+    prepared_cpu_us: u64,
     drawn: u32,
     dropped: u32,
     error: Option<anyhow::Error>,
@@ -146,6 +148,7 @@ impl App {
             pace: None,
             ready: false,
             started_ns: monotonic_ns(),
+            prepared_cpu_us: 0,
             drawn: 0,
             dropped: 0,
             error: None,
@@ -307,22 +310,28 @@ impl App {
         let card = Card::new(width, height, self.options.style)?;
         let buffers = Buffers::new(&card, &self.shm, queue)?;
         let last = vec![Rect { x: 0, y: 0, width, height }];
-        self.canvas = Some(Canvas { card, buffers, last });
+        if self.canvas.replace(Canvas { card, buffers, last }).is_none() {
+            self.prepared_cpu_us = cpu_us();
+        }
         self.ready = true;
         Ok(())
     }
 
     fn report(&mut self, reason: &'static str) {
-        let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        let cpu_us = cpu.tv_sec as u64 * 1_000_000 + cpu.tv_nsec as u64 / 1000;
         let (drawn, dropped) = (self.drawn, self.dropped);
-        let cpu_us_per_frame = cpu_us / u64::from(drawn.max(1));
+        let cpu_us_per_frame = (cpu_us() - self.prepared_cpu_us) / u64::from(drawn.max(1));
         self.log.write(&Event::End { reason, drawn, dropped, cpu_us_per_frame });
         let seconds = (monotonic_ns() - self.started_ns) as f64 / 1e9;
         eprintln!(
             "testcard: {reason} after {seconds:.1} s: {drawn} pictures drawn, {dropped} dropped, {cpu_us_per_frame} µs of CPU per picture"
         );
     }
+}
+
+/// CPU time of this process so far.
+fn cpu_us() -> u64 {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    cpu.tv_sec as u64 * 1_000_000 + cpu.tv_nsec as u64 / 1000
 }
 
 enum Woken {
