@@ -45,6 +45,7 @@ pub mod audio;
 pub mod client;
 pub mod control;
 pub mod decode;
+pub mod fec;
 pub mod identity;
 pub mod input;
 pub mod netem;

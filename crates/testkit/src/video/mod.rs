@@ -1,7 +1,22 @@
-//! Video stream (protocol text §6).
+//! Video stream (protocol text §6): datagrams in, frames and requests to the host out.
 use std::time::Duration;
 
 use crate::clock::Time;
+
+pub mod bitstream;
+pub mod crypt;
+mod depacketizer;
+mod packet;
+mod report;
+
+pub use depacketizer::{Depacketizer, Event, Settings};
+pub use packet::Header;
+pub use report::FecReport;
+
+#[cfg(test)]
+pub(crate) mod reference;
+#[cfg(test)]
+mod tests;
 
 /// `frameType` of the frame header (protocol text §6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,8 +83,10 @@ pub struct VideoStatistics {
     pub duplicates: u64,
     /// Datagrams behind one with a higher sequence number.
     pub out_of_order: u64,
-    /// Datagrams of frames already done with.
+    /// Data shards of frames already done with.
     pub stale: u64,
+    /// Parity that came after its block was complete, as most does.
+    pub surplus_parity: u64,
     /// Datagrams that failed decryption or were no video packet.
     pub rejected: u64,
     /// Violations, also those beyond the bounded list.
@@ -95,4 +112,50 @@ pub struct Violation {
 pub enum Rule {
     /// §6.2: UDP payload is packetSize + 16 (+ 32 when encrypted).
     DatagramLength,
+    /// §6.9: the datagram does not decrypt.
+    Authentication,
+    /// §6.9: the IV is a counter, zeros and 'V', one per datagram, never used twice.
+    Iv,
+    /// §6.9: the clear frame number equals the frame index inside.
+    ClearFrameNumber,
+    /// §6.2: RTP byte 0x90, payload type 0, ssrc and reserved bytes zero.
+    RtpHeader,
+    /// §6.2: the first sequence number is below 0x8000.
+    StartSequence,
+    /// §6.2: sequence numbers run on without a gap over data and parity, and follow the shard index.
+    Sequence,
+    /// §6.2: streamPacketIndex is the packet counter shifted by 8, contiguous within a block.
+    StreamPacketIndex,
+    /// §6.2: frame indices start at 1.
+    FrameIndex,
+    /// §6.2: start, end and picture flags stand on the right shards.
+    Flags,
+    /// §6.2: multiFecFlags 0x10 and a block index not above the last.
+    MultiFec,
+    /// §6.2, §6.6: D ≥ 1, D + P ≤ 255, shard index below D + P, same shape in the whole block.
+    FecInfo,
+    /// §6.6: at least minRequiredFecPackets parity shards when there are any.
+    MinimumParity,
+    /// §6.7: blocks 0…B−2 have ceil(C/B) data shards, the last one the rest.
+    BlockSplit,
+    /// §6.5: parity does not give back the shard it covers.
+    Parity,
+    /// §6.4: header type 0x01, reserved bytes zero, a known frame type.
+    FrameHeader,
+    /// §6.4: lastPayloadLen says where the frame ends in its last packet.
+    LastPayloadLength,
+    /// §6.3: padding of the last packet is zero.
+    Padding,
+    /// §6.4: host latency above one second is no measurement.
+    Latency,
+    /// §6.12: one timestamp per frame, never going back.
+    Timestamp,
+    /// §6.10: the first frame is an IDR.
+    FirstFrame,
+    /// §6.4, §6.11: the frame type says IDR if and only if the bitstream does.
+    FrameType,
+    /// §6.11: parameter sets lie inside the first packet.
+    FirstPacket,
+    /// §6.11: framing, order and kinds of NAL units or OBUs.
+    Bitstream,
 }
