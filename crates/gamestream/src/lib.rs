@@ -29,8 +29,10 @@ pub mod input;
 pub mod launch;
 pub mod ping;
 pub mod query;
+pub mod rtsp;
 pub mod sdp;
 pub mod serverinfo;
+pub mod session;
 pub mod video;
 mod xml;
 

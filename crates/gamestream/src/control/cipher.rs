@@ -84,6 +84,23 @@ impl ControlCipher {
         }
         ClientMessage::decode(&inner)
     }
+
+    /// Whether a frame can only come from the client and was not seen before: it opens, and its number is above all
+    /// that were opened. Changes nothing, so the frame can still be opened. Legacy frames never prove anything, because
+    /// their number is not authenticated.
+    pub fn proves(&self, frame: &[u8]) -> bool {
+        let Some((head, sealed)) = frame.split_first_chunk::<HEAD>() else { return false };
+        let Suite::V2(gcm) = &self.suite else { return false };
+        if frame.len() > MAX_FRAME || u16::from_le_bytes([head[0], head[1]]) != SEALED {
+            return false;
+        }
+        let sequence = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&head[8..]);
+        let mut inner = sealed.to_vec();
+        u64::from(sequence) >= u64::from(self.seen.end)
+            && gcm.open(&nonce_v2(sequence, *b"CC"), &mut inner, &tag).is_ok()
+    }
 }
 
 fn nonce_v2(sequence: u32, direction: [u8; 2]) -> [u8; 12] {
