@@ -62,6 +62,13 @@ impl Drop for Announcement {
     }
 }
 
+/// The SRV target. Not the machine's own name: its mDNS daemon, if it runs one, would defend that against us.
+fn host_name(instance: &str) -> String {
+    const SUFFIX: &str = "-lumen";
+    let kept = &instance[..instance.len().min(LABEL - SUFFIX.len())];
+    format!("{kept}{SUFFIX}.local.")
+}
+
 /// A name that every client's mDNS library takes: letters, digits and hyphens, at most 63 bytes. One with an underscore
 /// is never found by the Qt client.
 pub fn instance_name(name: &str) -> String {

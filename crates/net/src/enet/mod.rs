@@ -41,10 +41,14 @@ const CHANNELS: usize = 48;
 pub const MAX_MESSAGE: usize = 512;
 /// How often ENet's timers are looked after while a peer exists.
 const TICK: Duration = Duration::from_millis(5);
+/// Time without a tick beyond which the peers are not to blame for their silence.
+const STALL: Duration = Duration::from_secs(1);
 /// How long [`ControlHost::close`] waits for the peer's acknowledgement.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Unanswered connection attempts of one address (of one /64 for IPv6). A client makes one at a time.
 const HALF_OPEN_PER_ADDRESS: usize = 2;
+/// Shortest time between two answers to one connection attempt.
+const ANSWER_SPACING: Duration = Duration::from_millis(50);
 /// Messages sent since the peer was last heard. At the 10 s that ENet waits this is far above any feedback rate.
 const MAX_UNHEARD: u32 = 2048;
 /// ENet's timeout of a free slot, so that a half-open connection is forgotten after 3.5 s: limit, minimum, maximum (ms).
@@ -264,13 +268,19 @@ impl ControlHost {
 
     /// Looks after ENet's timers.
     pub fn tick(&mut self, now: Timestamp) {
+        let gap = now.since(self.now);
+        if gap >= STALL {
+            // This process stood still; what the peers sent meanwhile still waits in the socket.
+            self.slots.forgive(gap);
+        }
         self.now = self.now.max(now);
         self.clock.store(millis(self.now), Ordering::Relaxed);
         for slot in 0..self.slots.len() {
-            let overdue = matches!(self.slots.peer(slot), Some(SlotPeer { phase: Phase::Closing { until }, .. }) if *until <= self.now);
-            if overdue {
+            let Some(state) = self.slots.peer(slot) else { continue };
+            if let Some(reason) = state.overdue(self.now) {
+                let announced = !matches!(state.phase, Phase::HalfOpen);
                 self.enet.peer_mut(PeerID(slot)).reset();
-                self.retire(slot, Some(DisconnectReason::Closed));
+                self.retire(slot, announced.then_some(reason));
             }
         }
         self.service(None);
@@ -326,6 +336,7 @@ impl ControlHost {
 
     /// Moves a peer to the path from which it proved itself, see [`ControlEvent::Roaming`]. False if it is gone.
     pub fn confirm(&mut self, peer: PeerKey, path: Path) -> bool {
+        let now = self.now;
         let Some(slot) = self.slots.resolve(peer) else { return false };
         let Some(state) = self.slots.peer_mut(slot) else { return false };
         tracing::info!(%peer, from = %state.path, to = %path, "control peer moved");
@@ -333,9 +344,8 @@ impl ControlHost {
         let logical = state.logical;
         if let Some((held_path, bytes)) = state.held.take().filter(|(held, _)| held.remote == path.remote) {
             state.path = held_path;
-            state.heard_disconnect |=
-                matches!(screen::screen(&bytes), Ok(Screened::Peer { disconnects: true, .. }));
-            state.unheard = 0;
+            let disconnects = matches!(screen::screen(&bytes), Ok(Screened::Peer { disconnects: true, .. }));
+            state.hear(disconnects, now);
             self.enet.socket_mut().write(logical, bytes);
             self.service(None);
         }
@@ -380,8 +390,8 @@ impl ControlHost {
     }
 
     fn connect(&mut self, path: Path, bytes: &[u8], connect_id: u32, data: u32) {
-        if self.slots.repeated_connect(path.remote, connect_id) {
-            // ENet's own timer repeats the answer.
+        if let Some(slot) = self.slots.repeated_connect(path.remote, connect_id) {
+            self.repeat_answer(slot);
             return;
         }
         if !self.is_expected(data, path.remote.ip()) {
@@ -398,7 +408,7 @@ impl ControlHost {
             tracing::debug!(%path, "control connection refused: too many at once");
             return;
         }
-        let peer = self.slots.newcomer(path, connect_id, data);
+        let peer = self.slots.newcomer(path, (connect_id, data), self.now);
         self.enet.socket_mut().write(peer.logical, bytes.to_vec());
         self.service(Some(peer));
     }
@@ -420,11 +430,11 @@ impl ControlHost {
         if state.path.remote == path.remote {
             // Another address of ours from the same place: answer from the one asked last.
             state.path = path;
-            state.heard_disconnect |= disconnects;
-            state.unheard = 0;
+            state.hear(disconnects, now);
             let logical = state.logical;
             self.enet.socket_mut().write(logical, bytes.to_vec());
             self.service(None);
+            self.repeat_answer(slot);
         } else if matches!(state.phase, Phase::Connected) {
             let messages: Vec<_> = screen::messages(bytes).map(<[u8]>::to_vec).collect();
             if messages.is_empty() || !state.roaming.take(now) {
@@ -436,6 +446,24 @@ impl ControlHost {
             self.events.push_back(ControlEvent::Roaming { peer, path, messages });
         } else {
             self.stats.refused_datagrams += 1;
+        }
+    }
+
+    /// Accepts a client once more that shows that it, or its acknowledgement, missed the first time. ENet repeats the
+    /// answer twice in 3.5 s and ignores what a client that takes itself for connected sends meanwhile; lost
+    /// acknowledgements would leave that client talking to a slot that was given up.
+    fn repeat_answer(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(state) = self.slots.peer_mut(slot).filter(|state| matches!(state.phase, Phase::HalfOpen))
+        else {
+            return;
+        };
+        let path = state.path;
+        if let Some((bytes, sent)) = &mut state.answer
+            && now.since(*sent) >= ANSWER_SPACING
+        {
+            *sent = now;
+            self.transmits.push_back(Transmit { path, bytes: bytes.clone() });
         }
     }
 
@@ -501,6 +529,7 @@ impl ControlHost {
         self.enet.peer_mut(PeerID(slot)).set_timeout(limit, minimum, maximum);
         if let Some(state) = self.slots.peer_mut(slot) {
             state.phase = Phase::Connected;
+            state.answer = None;
         }
         let peer = self.slots.key(slot);
         self.events.push_back(ControlEvent::Connected { peer, connect_data: data, path, replaces });
@@ -561,6 +590,7 @@ impl ControlHost {
                 && let Some(session) = screen::accepted_session(&bytes)
             {
                 state.session = Some(session);
+                state.answer = Some((bytes.clone(), self.now));
             }
             let path = state.path;
             self.transmits.push_back(Transmit { path, bytes });

@@ -1,10 +1,14 @@
 //! The slots of a control host and who sits in them. The states are drawn in `docs/design/control-peers.md`.
 
+use super::DisconnectReason;
 use crate::path::Path;
 use lumen_media::Timestamp;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+/// A client that was not heard for so long is gone (protocol text §8.6); it speaks every 100 ms.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Names one connection for as long as it lives. A slot that is used again gets another generation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +58,24 @@ pub(super) enum Phase {
     Closing { until: Timestamp },
 }
 
+impl SlotPeer {
+    /// Notes a datagram that ENet is about to be shown.
+    pub(super) fn hear(&mut self, disconnects: bool, now: Timestamp) {
+        self.heard_disconnect |= disconnects;
+        self.heard = now;
+        self.unheard = 0;
+    }
+
+    /// Why this connection is over at `now`, if it is: acknowledgements of a silent peer are waited for in doubling
+    /// steps, which alone may take ENet 20 s to notice.
+    pub(super) fn overdue(&self, now: Timestamp) -> Option<DisconnectReason> {
+        match self.phase {
+            Phase::Closing { until } => (until <= now).then_some(DisconnectReason::Closed),
+            _ => (now.since(self.heard) >= SILENCE).then_some(DisconnectReason::TimedOut),
+        }
+    }
+}
+
 /// Limits how often datagrams from unproven addresses are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
@@ -85,8 +107,12 @@ pub(super) struct SlotPeer {
     connect_data: u32,
     /// Known once the host has answered.
     pub(super) session: Option<u8>,
+    /// The datagram that accepted the client, and when it was last sent; dropped once the connection stands.
+    pub(super) answer: Option<(Vec<u8>, Timestamp)>,
     pub(super) heard_disconnect: bool,
-    /// Messages sent since the last datagram from the peer.
+    /// When the last datagram that ENet was shown came.
+    pub(super) heard: Timestamp,
+    /// Messages sent since then.
     pub(super) unheard: u32,
     pub(super) roaming: Bucket,
     /// The newest datagram from an unproven address.
@@ -143,12 +169,24 @@ impl SlotTable {
         self.slots.get_mut(slot)?.peer.as_mut()
     }
 
+    /// Takes a time in which nobody looked off everybody's silence.
+    pub(super) fn forgive(&mut self, gap: Duration) {
+        for peer in self.slots.iter_mut().filter_map(|slot| slot.peer.as_mut()) {
+            peer.heard = peer.heard + gap;
+        }
+    }
+
     pub(super) fn by_logical(&mut self, logical: Logical) -> Option<&mut SlotPeer> {
         self.slots.iter_mut().filter_map(|slot| slot.peer.as_mut()).find(|peer| peer.logical == logical)
     }
 
     /// A connection that has no slot yet.
-    pub(super) fn newcomer(&mut self, path: Path, connect_id: u32, connect_data: u32) -> SlotPeer {
+    pub(super) fn newcomer(
+        &mut self,
+        path: Path,
+        (connect_id, connect_data): (u32, u32),
+        now: Timestamp,
+    ) -> SlotPeer {
         let logical = Logical(self.next_logical);
         self.next_logical += 1;
         SlotPeer {
@@ -158,7 +196,9 @@ impl SlotTable {
             connect_id,
             connect_data,
             session: None,
+            answer: None,
             heard_disconnect: false,
+            heard: now,
             unheard: 0,
             roaming: Bucket { left: Bucket::PER_WINDOW, refilled: Timestamp::default() },
             held: None,
@@ -177,9 +217,11 @@ impl SlotTable {
         self.slots[slot].peer.take().is_some()
     }
 
-    /// Whether this very request was answered already.
-    pub(super) fn repeated_connect(&self, remote: SocketAddr, connect_id: u32) -> bool {
-        self.peers().any(|(_, peer)| peer.path.remote == remote && peer.connect_id == connect_id)
+    /// Who asked with this very request before.
+    pub(super) fn repeated_connect(&self, remote: SocketAddr, connect_id: u32) -> Option<usize> {
+        self.peers()
+            .find(|(_, peer)| peer.path.remote == remote && peer.connect_id == connect_id)
+            .map(|(slot, _)| slot)
     }
 
     /// Other established connections of the client in `slot`: same connect data, or same address without data.
