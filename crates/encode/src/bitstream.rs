@@ -173,3 +173,68 @@ fn is_key_frame(unit: &Unit, payload: &[u8]) -> bool {
     matches!(unit.kind, av1::FRAME | av1::FRAME_HEADER)
         && payload.first().is_some_and(|byte| byte >> 7 == 0 && byte >> 5 & 0b11 == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDR: [u8; 31] = [
+        0, 0, 0, 1, 0x06, 5, 1, 0, 0x80, // SEI
+        0, 0, 0, 1, 0x67, 100, 0, 32, // SPS
+        0, 0, 0, 1, 0x68, 0xee, // PPS
+        0, 0, 1, 0x65, 0x88, 0, 0, 3, // IDR slice
+    ];
+
+    #[test]
+    fn units_begin_at_their_start_codes() {
+        let units = units(Codec::H264, &IDR);
+        assert_eq!(units.iter().map(|unit| unit.kind).collect::<Vec<_>>(), [6, 7, 8, 5]);
+        assert_eq!(units[1], Unit { kind: 7, range: 9..17, payload: 13 });
+        assert_eq!(units[3].range, 23..31);
+        assert!(stands_alone(Codec::H264, &IDR));
+        assert!(!stands_alone(Codec::H264, &IDR[..23]));
+        assert!(!stands_alone(Codec::Hevc, &IDR));
+    }
+
+    #[test]
+    fn tidying_leaves_out_sei_only() {
+        assert_eq!(tidy(Codec::H264, IDR.to_vec()), IDR[9..]);
+        assert_eq!(parameter_sets(Codec::H264, &IDR), IDR[9..23]);
+        assert_eq!(tidy(Codec::H264, IDR[9..].to_vec()), IDR[9..]);
+    }
+
+    #[test]
+    fn av1_units_follow_their_sizes() {
+        let delimiter = [0x12, 0];
+        let header = [0x0a, 3, 1, 2, 3];
+        let key = [0x32, 2, 0x10, 9];
+        let unit = [&delimiter[..], &header, &key].concat();
+        assert_eq!(units(Codec::Av1, &unit).iter().map(|unit| unit.kind).collect::<Vec<_>>(), [2, 1, 6]);
+        assert!(stands_alone(Codec::Av1, &unit));
+        assert_eq!(parameter_sets(Codec::Av1, &unit), header);
+        let predicted = [&delimiter[..], &header, &[0x32, 2, 0x30, 9]].concat();
+        assert!(!stands_alone(Codec::Av1, &predicted));
+    }
+
+    #[test]
+    fn nonsense_does_no_harm() {
+        let mut bits = 1u32;
+        for length in 0..200 {
+            let bytes: Vec<u8> = (0..length)
+                .map(|_| {
+                    bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    // Mostly zeros and ones, to hit start codes and sizes.
+                    if bits >> 30 == 0 { (bits >> 16) as u8 } else { (bits >> 29 & 1) as u8 }
+                })
+                .collect();
+            for codec in Codec::ALL {
+                for unit in units(codec, &bytes) {
+                    assert!(unit.range.end <= bytes.len() && unit.payload <= unit.range.end);
+                }
+                stands_alone(codec, &bytes);
+                parameter_sets(codec, &bytes);
+                tidy(codec, bytes.clone());
+            }
+        }
+    }
+}

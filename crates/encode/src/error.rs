@@ -15,6 +15,16 @@ pub enum EncodeError {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// The encoder's library is too old for streaming.
+    #[error("{library} {version} keeps pictures back and ignores forced key frames; {needed} or newer is needed")]
+    TooOld {
+        /// The encoder, by its name in FFmpeg.
+        library: &'static str,
+        /// Version found.
+        version: String,
+        /// First version that does.
+        needed: &'static str,
+    },
     /// A value that no encoder can take.
     #[error("cannot encode with {name} = {value}: {expected}")]
     BadConfig {

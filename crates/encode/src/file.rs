@@ -60,12 +60,12 @@ pub enum FileError {
 
 enum Output {
     Raw(BufWriter<File>),
-    /// A container, whose header needs the parameter sets of the first picture.
+    /// A container, by FFmpeg's name; its header needs the parameter sets of the first picture.
     Waiting(&'static str),
     Container(sys::Muxer),
 }
 
-/// Writes one stream of access units to `.mkv`, `.mp4`, `.h264`, `.hevc` (`.h265`), `.obu` or `.ivf`.
+/// Writes one stream of access units to `.mkv`, `.mp4`, `.ivf` (AV1), or bare to `.h264`, `.hevc` (`.h265`), `.obu`.
 ///
 /// Call [`FileWriter::finish`] at the end: an `.mp4` without it cannot be read.
 pub struct FileWriter {
@@ -80,9 +80,28 @@ impl FileWriter {
     /// # Errors
     /// [`FileError::Extension`], [`FileError::Io`].
     pub fn create(path: &Path, info: StreamInfo) -> Result<Self, FileError> {
-        let _ = File::create(path);
-        let _ = (path, info);
-        todo!()
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        let container = match (extension.to_ascii_lowercase().as_str(), info.codec) {
+            ("mkv", _) => Some("matroska"),
+            ("mp4", _) => Some("mp4"),
+            ("ivf", Codec::Av1) => Some("ivf"),
+            ("h264" | "264", Codec::H264) | ("hevc" | "h265" | "265", Codec::Hevc) | ("obu", Codec::Av1) => None,
+            _ => {
+                let raw = match info.codec {
+                    Codec::H264 => ".h264",
+                    Codec::Hevc => ".hevc or .h265",
+                    Codec::Av1 => ".obu or .ivf",
+                };
+                return Err(FileError::Extension { path: path.into(), codec: info.codec, raw });
+            }
+        };
+        let file = File::create(path).map_err(|source| FileError::Io { path: path.into(), source })?;
+        let output = match container {
+            // FFmpeg opens the file again; creating it here shows a bad path before anything is encoded.
+            Some(container) => Output::Waiting(container),
+            None => Output::Raw(BufWriter::new(file)),
+        };
+        Ok(Self { path: path.into(), info, output })
     }
 
     /// Appends one access unit, shown from `time` (since the first picture) on; times must increase.
@@ -90,8 +109,29 @@ impl FileWriter {
     /// # Errors
     /// [`FileError::NotIdr`] for a first picture that does not stand alone, else what the system or FFmpeg said.
     pub fn write(&mut self, frame: &EncodedFrame, time: Duration) -> Result<(), FileError> {
-        let _ = (frame, time);
-        todo!()
+        if let Output::Waiting(container) = self.output {
+            if !frame.idr {
+                return Err(FileError::NotIdr);
+            }
+            let muxer = sys::Muxer::create(&sys::MuxerConfig {
+                container,
+                path: &self.path,
+                codec: self.info.codec,
+                width: self.info.width,
+                height: self.info.height,
+                refresh_mhz: self.info.refresh_mhz,
+                colour: self.info.colour,
+                extradata: &bitstream::parameter_sets(self.info.codec, &frame.data),
+            });
+            self.output = Output::Container(muxer.map_err(|source| self.mux_error(source))?);
+        }
+        match &mut self.output {
+            Output::Raw(file) => file.write_all(&frame.data).map_err(|source| self.io_error(source)),
+            Output::Container(muxer) => {
+                muxer.write(&frame.data, frame.idr, time).map_err(|source| self.mux_error(source))
+            }
+            Output::Waiting(_) => Ok(()),
+        }
     }
 
     /// Writes what the container keeps for its end and closes the file.
@@ -99,6 +139,19 @@ impl FileWriter {
     /// # Errors
     /// What the system or FFmpeg said.
     pub fn finish(self) -> Result<(), FileError> {
-        todo!()
+        let path = self.path;
+        match self.output {
+            Output::Raw(mut file) => file.flush().map_err(|source| FileError::Io { path, source }),
+            Output::Container(muxer) => muxer.finish().map_err(|source| FileError::Mux { path, source }),
+            Output::Waiting(_) => Ok(()),
+        }
+    }
+
+    fn io_error(&self, source: std::io::Error) -> FileError {
+        FileError::Io { path: self.path.clone(), source }
+    }
+
+    fn mux_error(&self, source: crate::EncodeError) -> FileError {
+        FileError::Mux { path: self.path.clone(), source }
     }
 }

@@ -8,7 +8,7 @@ use crate::bitstream;
 use crate::encoder::{EncodedFrame, EncoderConfig, Preset};
 use crate::error::EncodeError;
 use crate::planes::Planes;
-use crate::sys::{Context, ContextConfig, Received};
+use crate::sys::{Context, ContextConfig, Received, svt_av1_version};
 use lumen_media::{Codec, Matrix, Range, clock};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +50,9 @@ fn remedy(codec: Codec) -> &'static str {
 
 impl Software {
     pub(crate) fn open(config: &EncoderConfig) -> Result<Self, EncodeError> {
+        if config.codec == Codec::Av1 {
+            refuse_old_svt_av1(svt_av1_version())?;
+        }
         let options = match config.codec {
             Codec::H264 => x264(config),
             Codec::Hevc => x265(config),
@@ -114,6 +117,17 @@ impl Software {
         }
         live
     }
+}
+
+/// Versions that can be told are compared; others are found out by the first picture.
+fn refuse_old_svt_av1(version: Option<String>) -> Result<(), EncodeError> {
+    let Some(version) = version else { return Ok(()) };
+    let number = version.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let major = number.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major < 2) {
+        return Err(EncodeError::TooOld { library: library(Codec::Av1), version: number.into(), needed: "2.0" });
+    }
+    Ok(())
 }
 
 fn threads(config: &EncoderConfig) -> u32 {
@@ -209,4 +223,28 @@ fn svt_av1(config: &EncoderConfig) -> Vec<(&'static str, String)> {
     let mut options = common(config);
     options.extend([("preset", preset.into()), ("svtav1-params", params)]);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn svt_av1_before_2_is_refused() {
+        for old in ["v1.4.1", "1.8.0", "v0.9.0-rc1"] {
+            let refused = refuse_old_svt_av1(Some(old.into()));
+            assert!(matches!(refused, Err(EncodeError::TooOld { .. })), "{old}");
+        }
+        for good in [Some("v2.0.0"), Some("4.2.0-12-gabc"), Some("unknown"), None] {
+            assert!(refuse_old_svt_av1(good.map(String::from)).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn few_rows_get_few_threads() {
+        let config = |height| EncoderConfig::new(Codec::H264, 320, height, 60_000, 1_000_000);
+        assert_eq!(threads(&config(180)), 1);
+        assert!((1..=MOST_THREADS).contains(&threads(&config(1080))));
+        assert_eq!(threads(&EncoderConfig { threads: 3, ..config(180) }), 3);
+    }
 }

@@ -43,19 +43,12 @@ pub(crate) struct Context {
 unsafe impl Send for Context {}
 
 impl Context {
-    /// Whether FFmpeg has this encoder.
-    pub(crate) fn exists(library: &str) -> bool {
-        // SAFETY: the name is closed by a zero; the answer is a pointer to a constant or null.
-        CString::new(library)
-            .is_ok_and(|name| !unsafe { ffi::avcodec_find_encoder_by_name(name.as_ptr()) }.is_null())
-    }
-
     /// Opens the encoder, or says that there is none of that name.
     pub(crate) fn open(config: &ContextConfig) -> Result<Option<Self>, EncodeError> {
         log::install_once();
         let library = config.library;
         let name = CString::new(library).map_err(|_| out_of_memory(library, "naming the encoder"))?;
-        // SAFETY: see `exists`.
+        // SAFETY: the name is closed by a zero; the answer is a pointer to a constant or null.
         let codec = unsafe { ffi::avcodec_find_encoder_by_name(name.as_ptr()) };
         if codec.is_null() {
             return Ok(None);

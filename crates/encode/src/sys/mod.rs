@@ -42,3 +42,20 @@ pub(crate) fn version() -> String {
     // SAFETY: a constant text of the library.
     unsafe { CStr::from_ptr(ffi::av_version_info()) }.to_string_lossy().into_owned()
 }
+
+/// Version of the SVT-AV1 library that FFmpeg brought into this process, as `v4.2.0`; `None` where that cannot be told.
+///
+/// Asking first spares the standard error from a library that introduces itself there at length.
+pub(crate) fn svt_av1_version() -> Option<String> {
+    // SAFETY: looks a name up among the libraries loaded; the function of that name takes no argument and returns a
+    // constant text.
+    unsafe {
+        let symbol = libc::dlsym(libc::RTLD_DEFAULT, c"svt_av1_get_version".as_ptr());
+        if symbol.is_null() {
+            return None;
+        }
+        let function: extern "C" fn() -> *const std::ffi::c_char = std::mem::transmute(symbol);
+        let text = function();
+        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+    }
+}
