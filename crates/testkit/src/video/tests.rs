@@ -380,7 +380,7 @@ fn deviations_across_frames_are_named() {
     assert_eq!(frames(&bench.whole(&key_picture(100), 2)), [1]);
     bench.host.sequence += 3;
     bench.whole(&predicted_picture(100), 1);
-    bench.timestamp -= 5000;
+    bench.timestamp -= 2500;
     bench.whole(&predicted_picture(100), 1);
     assert_eq!(rules(&bench.client), [Rule::Sequence, Rule::Timestamp]);
 
