@@ -35,9 +35,8 @@ impl Announcement {
         let name = instance_name(name);
         let daemon = ServiceDaemon::new()?;
         let properties: [(&str, &str); 0] = [];
-        let info =
-            ServiceInfo::new(SERVICE, &name, &format!("{name}.local."), "", http_port, &properties[..])?
-                .enable_addr_auto();
+        let info = ServiceInfo::new(SERVICE, &name, &host_name(&name), "", http_port, &properties[..])?
+            .enable_addr_auto();
         let full_name = info.get_fullname().to_owned();
         daemon.register(info)?;
         tracing::info!(%name, port = http_port, "announced in the local network");
