@@ -16,6 +16,9 @@ mod server;
 mod tls;
 mod watchdog;
 
+#[cfg(test)]
+mod tests;
+
 pub use api::{Api, ApiFuture, ApiRequest, ApiResponse};
 pub use limits::Limits;
 pub use server::{Options, Server, StartError};
