@@ -1,8 +1,9 @@
 //! The backend: makes outputs.
 
-use crate::socket;
-use lumen_media::{AppLaunch, DisplayError, Mode, VirtualDisplay, VirtualOutput};
+use crate::{socket, thread};
+use lumen_media::{AppLaunch, DisplayError, Mode, OutputSource, VirtualDisplay, VirtualOutput};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Settings of the built-in compositor.
 #[derive(Clone, Debug)]
@@ -48,7 +49,22 @@ impl VirtualDisplay for BuiltinDisplay {
     /// `env` of the result holds `WAYLAND_DISPLAY`, `XDG_RUNTIME_DIR`, `XDG_SESSION_TYPE` and `XDG_CURRENT_DESKTOP`;
     /// an entry with an empty value (`DISPLAY`) is a variable that the app must not inherit. `launch` is not needed.
     fn create(&self, mode: Mode, _launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
-        let _ = (mode, &self.config.keyboard_layout);
-        Err(DisplayError::Other("the built-in compositor is not finished".to_owned()))
+        let running = thread::start(&self.config.runtime_dir, mode, &self.config.keyboard_layout)?;
+        let runtime_dir = self.config.runtime_dir.display().to_string();
+        let env = [
+            ("WAYLAND_DISPLAY", running.socket_name.as_str()),
+            ("XDG_RUNTIME_DIR", &runtime_dir),
+            ("XDG_SESSION_TYPE", "wayland"),
+            ("XDG_CURRENT_DESKTOP", "Lumen"),
+            // Toolkits try X11 first or second if they see this.
+            ("DISPLAY", ""),
+        ];
+        Ok(VirtualOutput {
+            source: OutputSource::Frames(Box::new(running.source)),
+            effective_mode: mode,
+            input: Arc::new(running.sink),
+            env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            keepalive: Box::new(running.keepalive),
+        })
     }
 }

@@ -7,8 +7,22 @@
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
 
+mod client;
+mod compose;
+mod cursor;
+mod desk;
 mod display;
+mod frame_clock;
+mod handlers;
+mod pool;
+mod seat;
+mod shared;
 mod socket;
+mod state;
+#[allow(unsafe_code, reason = "pixman draws into memory that other threads read")]
+mod sys;
+mod text;
+mod thread;
 
 pub use display::{BuiltinConfig, BuiltinDisplay};
 pub use socket::cleanup_stale;

@@ -1,0 +1,266 @@
+//! Windows, popups, input.
+
+use crate::client::Client;
+use crate::{Host, pixel};
+use lumen_media::{InputEvent, TouchPhase};
+use wayland_client::Proxy;
+use wayland_client::protocol::wl_keyboard::WlKeyboard;
+use wayland_client::protocol::wl_pointer::WlPointer;
+use wayland_client::protocol::wl_seat::WlSeat;
+use wayland_client::protocol::wl_touch::WlTouch;
+use wayland_protocols::xdg::shell::client::xdg_positioner::{
+    Anchor, ConstraintAdjustment, Gravity, XdgPositioner,
+};
+
+const RED: [u8; 4] = [0, 0, 255, 0];
+const GREEN: [u8; 4] = [0, 255, 0, 0];
+const BLUE: [u8; 4] = [255, 0, 0, 0];
+
+#[test]
+fn a_second_toplevel_floats_centred_above_and_is_configured_freely() {
+    let mut host = Host::new(640, 360, 60_000);
+    let mut client = Client::connect(&host.socket());
+    let shell = client.shell();
+    let main = client.toplevel(&shell, None);
+    let _main = client.show(&shell, &main, (640, 360), RED);
+    let dialog = client.toplevel(&shell, Some(&main));
+    assert_eq!(client.seen.configures[&dialog.role_id()], (0, 0, false));
+    let _dialog = client.show(&shell, &dialog, (100, 60), GREEN);
+    let frame = host.frame(|frame| pixel(frame, 320, 180) == GREEN[..3]);
+    assert_eq!(pixel(&frame, 270, 150), GREEN[..3]);
+    assert_eq!(pixel(&frame, 369, 209), GREEN[..3]);
+    for (x, y) in [(269, 180), (370, 180), (320, 149), (320, 210), (0, 0)] {
+        assert_eq!(pixel(&frame, x, y), RED[..3], "at {x},{y}");
+    }
+    drop(frame);
+    // A click on the main window gives it the keyboard, but its dialog stays above.
+    host.send(InputEvent::PointerAbsolute { x: 0.05, y: 0.05 });
+    host.send(InputEvent::Button { code: 0x110, pressed: true });
+    host.send(InputEvent::Button { code: 0x110, pressed: false });
+    let frame = host.frame(|frame| pixel(frame, 32, 19) != RED[..3]);
+    assert_eq!(pixel(&frame, 320, 180), GREEN[..3]);
+}
+
+#[test]
+fn when_the_main_window_goes_the_next_one_fills_the_output() {
+    let mut host = Host::new(640, 360, 60_000);
+    let mut client = Client::connect(&host.socket());
+    let shell = client.shell();
+    let splash = client.toplevel(&shell, None);
+    let _splash = client.show(&shell, &splash, (640, 360), RED);
+    let second = client.toplevel(&shell, None);
+    let _second = client.show(&shell, &second, (100, 60), GREEN);
+    host.frame(|frame| pixel(frame, 320, 180) == GREEN[..3] && pixel(frame, 0, 0) == RED[..3]);
+    splash.role.destroy();
+    splash.xdg.destroy();
+    splash.surface.destroy();
+    let id = second.role_id();
+    client.wait("full-screen", |seen| seen.configures[&id] == (640, 360, true));
+    let _filled = client.show(&shell, &second, (640, 360), BLUE);
+    host.frame(|frame| pixel(frame, 0, 0) == BLUE[..3] && pixel(frame, 639, 359) == BLUE[..3]);
+    // And when all are gone, there is a plain background and nothing crashes.
+    second.role.destroy();
+    second.xdg.destroy();
+    second.surface.destroy();
+    client.flush();
+    let frame = host.frame(|frame| pixel(frame, 0, 0) != BLUE[..3]);
+    assert_eq!(pixel(&frame, 0, 0), pixel(&frame, 639, 359));
+    drop(client);
+    let mut again = Client::connect(&host.socket());
+    let shell = again.shell();
+    let main = again.toplevel(&shell, None);
+    assert_eq!(again.seen.configures[&main.role_id()], (640, 360, true));
+}
+
+#[test]
+fn a_client_that_dies_takes_its_windows_along() {
+    let mut host = Host::new(640, 360, 60_000);
+    let mut client = Client::connect(&host.socket());
+    let shell = client.shell();
+    let main = client.toplevel(&shell, None);
+    let _main = client.show(&shell, &main, (640, 360), RED);
+    host.frame(|frame| pixel(frame, 9, 9) == RED[..3]);
+    drop((shell, main, _main, client));
+    host.frame(|frame| pixel(frame, 9, 9) != RED[..3]);
+}
+
+#[test]
+fn a_popup_at_the_edge_is_flipped_onto_the_output_and_its_grab_ends_outside() {
+    let mut host = Host::new(640, 360, 60_000);
+    let mut client = Client::connect(&host.socket());
+    let seat: WlSeat = client.bind(7);
+    let _pointer: WlPointer = seat.get_pointer(&client.handle, ());
+    let _keyboard: WlKeyboard = seat.get_keyboard(&client.handle, ());
+    let shell = client.shell();
+    let main = client.toplevel(&shell, None);
+    let _main = client.show(&shell, &main, (640, 360), RED);
+    host.frame(|frame| pixel(frame, 0, 0) == RED[..3]);
+    host.send(InputEvent::PointerAbsolute { x: 0.95, y: 0.95 });
+    host.send(InputEvent::Button { code: 0x111, pressed: true });
+    client.wait("button", |seen| seen.buttons == [(0x111, true)]);
+
+    let positioner = shell.base.create_positioner(&client.handle, ());
+    anchor_at(&positioner, (600, 340), (120, 80));
+    let surface = shell.compositor.create_surface(&client.handle, ());
+    let xdg = shell.base.get_xdg_surface(&surface, &client.handle, ());
+    let popup = xdg.get_popup(Some(&main.xdg), &positioner, &client.handle, ());
+    popup.grab(&seat, client.seen.button_serial);
+    surface.commit();
+    let (id, popup_id) = (xdg.id().protocol_id(), popup.id().protocol_id());
+    client.wait("popup configure", |seen| {
+        seen.configured.contains_key(&id) && seen.popups.contains_key(&popup_id)
+    });
+    assert_eq!(client.seen.popups[&popup_id], (480, 260, 120, 80), "flipped to the upper left");
+    let menu = client.buffer(&shell, (120, 80), |_, _| GREEN);
+    xdg.ack_configure(client.seen.configured[&id]);
+    surface.attach(Some(&menu.buffer), 0, 0);
+    surface.damage_buffer(0, 0, 120, 80);
+    surface.commit();
+    client.flush();
+    let frame = host.frame(|frame| pixel(frame, 481, 261) == GREEN[..3]);
+    assert_eq!(pixel(&frame, 479, 261), RED[..3]);
+    drop(frame);
+    let menu_id = surface.id().protocol_id();
+    client.wait("keyboard on the menu", |seen| seen.keyboard_focus == Some(menu_id));
+    host.send(InputEvent::Button { code: 0x111, pressed: false });
+    host.send(InputEvent::PointerAbsolute { x: 0.1, y: 0.1 });
+    host.send(InputEvent::Button { code: 0x110, pressed: true });
+    host.send(InputEvent::Button { code: 0x110, pressed: false });
+    // Smithay sends the owner's clicks on, so this one ends the grab only if it lands on another client or nowhere.
+    popup.destroy();
+    xdg.destroy();
+    surface.destroy();
+    let main_id = main.surface_id();
+    client.wait("keyboard back", |seen| seen.keyboard_focus == Some(main_id));
+    host.frame(|frame| pixel(frame, 481, 261) == RED[..3]);
+}
+
+fn anchor_at(positioner: &XdgPositioner, at: (i32, i32), size: (i32, i32)) {
+    positioner.set_size(size.0, size.1);
+    positioner.set_anchor_rect(at.0, at.1, 1, 1);
+    positioner.set_anchor(Anchor::TopLeft);
+    positioner.set_gravity(Gravity::BottomRight);
+    positioner.set_constraint_adjustment(ConstraintAdjustment::FlipX | ConstraintAdjustment::FlipY);
+}
+
+#[test]
+fn input_arrives_with_its_values() {
+    let mut host = Host::new(800, 600, 60_000);
+    let mut client = Client::connect(&host.socket());
+    let seat: WlSeat = client.bind(8);
+    let _pointer: WlPointer = seat.get_pointer(&client.handle, ());
+    let _keyboard: WlKeyboard = seat.get_keyboard(&client.handle, ());
+    let _touch: WlTouch = seat.get_touch(&client.handle, ());
+    let shell = client.shell();
+    let main = client.toplevel(&shell, None);
+    let _main = client.show(&shell, &main, (800, 600), RED);
+    let id = main.surface_id();
+    client.wait("keyboard focus", |seen| seen.keyboard_focus == Some(id) && seen.keymaps >= 1);
+
+    host.send(InputEvent::Key { code: 30, pressed: true });
+    host.send(InputEvent::Key { code: 30, pressed: true });
+    host.send(InputEvent::Key { code: 30, pressed: false });
+    host.send(InputEvent::Key { code: 48, pressed: false });
+    client.wait("keys", |seen| seen.keys.len() >= 2);
+    assert_eq!(client.seen.keys, [(30, true), (30, false)], "repeats and releases of nothing are dropped");
+
+    host.send(InputEvent::PointerAbsolute { x: 0.5, y: 0.25 });
+    host.send(InputEvent::PointerMotion { dx: -10.5, dy: 3.0 });
+    host.send(InputEvent::PointerMotion { dx: f64::NAN, dy: 1e300 });
+    host.send(InputEvent::PointerAbsolute { x: 2.0, y: -1.0 });
+    client.wait("motion", |seen| seen.motions.len() >= 4);
+    assert_eq!(client.seen.motions[..2], [(400.0, 150.0), (389.5, 153.0)]);
+    let last = client.seen.motions[3];
+    assert!(last.0 > 799.9 && last.0 < 800.0 && last.1 == 0.0, "{last:?} is on the output");
+
+    host.send(InputEvent::Button { code: 0x110, pressed: true });
+    host.send(InputEvent::Button { code: 0x110, pressed: false });
+    host.send(InputEvent::Scroll { horizontal_v120: 0, vertical_v120: 120 });
+    host.send(InputEvent::Scroll { horizontal_v120: -30, vertical_v120: 0 });
+    client.wait("buttons and wheel", |seen| seen.axis.len() >= 2);
+    assert_eq!(client.seen.buttons, [(0x110, true), (0x110, false)]);
+    assert_eq!(client.seen.axis, [(true, 120), (false, -30)]);
+
+    let touch = |id, phase, x, y| InputEvent::Touch { id, phase, x, y };
+    host.send(touch(7, TouchPhase::Down, 0.25, 0.5));
+    host.send(touch(7, TouchPhase::Move, 0.5, 0.5));
+    host.send(touch(9, TouchPhase::Up, 0.0, 0.0));
+    host.send(touch(7, TouchPhase::Up, 0.0, 0.0));
+    client.wait("touch", |seen| seen.touches.len() >= 3);
+    let phases: Vec<_> = client.seen.touches.iter().map(|(_, phase, x, y)| (*phase, *x, *y)).collect();
+    assert_eq!(phases, [("down", 200.0, 300.0), ("move", 400.0, 300.0), ("up", 0.0, 0.0)]);
+
+    // What is held is let go of when nobody watches any more.
+    host.send(InputEvent::Key { code: 42, pressed: true });
+    client.wait("held key", |seen| seen.keys.len() == 3);
+    host.source.set_active(false);
+    client.wait("released key", |seen| seen.keys.len() == 4);
+    assert_eq!(client.seen.keys[2..], [(42, true), (42, false)]);
+}
+
+#[test]
+fn text_is_typed_through_keymaps_of_its_own() {
+    let host = Host::new(640, 360, 60_000);
+    let mut client = Client::connect(&host.socket());
+    let seat: WlSeat = client.bind(7);
+    let _keyboard: WlKeyboard = seat.get_keyboard(&client.handle, ());
+    let shell = client.shell();
+    let main = client.toplevel(&shell, None);
+    let _main = client.show(&shell, &main, (640, 360), RED);
+    let id = main.surface_id();
+    client.wait("keyboard focus", |seen| seen.keyboard_focus == Some(id));
+    let keymaps = client.seen.keymaps;
+    host.send(InputEvent::Text("é🎉é".to_owned()));
+    client.wait("the layout back", |seen| seen.keymaps >= keymaps + 2);
+    assert_eq!(client.seen.keys, [(1, true), (1, false), (2, true), (2, false), (1, true), (1, false)]);
+}
+
+#[test]
+fn the_pointer_is_drawn_once_it_was_moved() {
+    let mut host = Host::new(640, 360, 60_000);
+    let mut client = Client::connect(&host.socket());
+    let shell = client.shell();
+    let main = client.toplevel(&shell, None);
+    let _main = client.show(&shell, &main, (640, 360), RED);
+    let frame = host.frame(|frame| pixel(frame, 0, 0) == RED[..3]);
+    drop(frame);
+    host.send(InputEvent::PointerAbsolute { x: 100.0 / 640.0, y: 100.0 / 360.0 });
+    let frame = host.frame(|frame| pixel(frame, 100, 100) == [0; 3]);
+    assert_eq!(pixel(&frame, 101, 103), [255; 3], "white inside");
+    assert_eq!(pixel(&frame, 99, 100), RED[..3]);
+    drop(frame);
+    host.send(InputEvent::PointerAbsolute { x: 300.0 / 640.0, y: 100.0 / 360.0 });
+    let frame = host.frame(|frame| pixel(frame, 300, 100) == [0; 3]);
+    assert_eq!(pixel(&frame, 100, 100), RED[..3], "gone where it was");
+}
+
+#[test]
+fn a_client_may_hide_or_replace_the_pointer() {
+    let mut host = Host::new(640, 360, 60_000);
+    let mut client = Client::connect(&host.socket());
+    let seat: WlSeat = client.bind(7);
+    let pointer: WlPointer = seat.get_pointer(&client.handle, ());
+    let shell = client.shell();
+    let main = client.toplevel(&shell, None);
+    let _main = client.show(&shell, &main, (640, 360), RED);
+    host.frame(|frame| pixel(frame, 0, 0) == RED[..3]);
+    host.send(InputEvent::PointerAbsolute { x: 0.5, y: 0.5 });
+    let id = main.surface_id();
+    client.wait("enter", |seen| seen.pointer_focus == Some(id));
+    host.frame(|frame| pixel(frame, 320, 180) == [0; 3]);
+    let picture = client.buffer(&shell, (8, 8), |_, _| BLUE);
+    let surface = shell.compositor.create_surface(&client.handle, ());
+    let serial = client.seen.enter_serial;
+    pointer.set_cursor(serial, Some(&surface), 4, 4);
+    surface.attach(Some(&picture.buffer), 0, 0);
+    surface.damage_buffer(0, 0, 8, 8);
+    surface.commit();
+    client.flush();
+    let frame = host.frame(|frame| pixel(frame, 320, 180) == BLUE[..3]);
+    assert_eq!(pixel(&frame, 316, 176), BLUE[..3], "the hotspot is in its middle");
+    assert_eq!(pixel(&frame, 315, 180), RED[..3]);
+    drop(frame);
+    pointer.set_cursor(serial, None, 0, 0);
+    client.flush();
+    host.frame(|frame| pixel(frame, 320, 180) == RED[..3]);
+}
