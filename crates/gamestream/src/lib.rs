@@ -27,6 +27,7 @@ pub mod control;
 pub mod crypto;
 pub mod input;
 pub mod launch;
+pub mod pairing;
 pub mod ping;
 pub mod query;
 pub mod rtsp;
