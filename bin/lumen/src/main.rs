@@ -1,1 +1,214 @@
-fn main() {}
+//! The `lumen` program: arguments, logging, configuration, signals. What it does lives in `lumen-host`.
+#![forbid(unsafe_code)]
+
+mod args;
+
+use anyhow::{Context, bail};
+use args::{Arguments, Command};
+use lumen_config::{Config, Environment, Paths};
+use lumen_host::control_socket::{Request, Response, call};
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = match args::parse(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("lumen: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            // The whole chain in one line: cause and remedy are in it.
+            eprintln!("lumen: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Help => {
+            println!("{}", args::HELP);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Version => {
+            println!("lumen {}", env!("CARGO_PKG_VERSION"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Bench(rest) => return bench(rest),
+        _ => {}
+    }
+    let environment = Environment::of_process();
+    let config = Config::load(arguments.config.as_deref(), &environment)?;
+    let paths = Paths::new(arguments.config.as_deref(), &environment, &config);
+    log_to_stderr(&environment);
+
+    match arguments.command {
+        Command::Serve => serve(config, environment, paths),
+        Command::Pair { pin, address, name } => pair(&paths, pin, address, name),
+        Command::Clients => show(&paths, &Request::Clients, clients_table),
+        Command::Unpair { client } => show(&paths, &Request::Unpair { client }, |_| String::new()),
+        Command::Reload => show(&paths, &Request::Reload, |_| String::new()),
+        Command::Status { json: true } => show(&paths, &Request::Status, |status| status.to_string()),
+        Command::Status { json: false } => {
+            show(&paths, &Request::Status, |status| lumen_host::status::for_people(&status))
+        }
+        Command::Doctor => {
+            let report = lumen_host::doctor::examine(&config, &environment, &paths);
+            print!("{report}");
+            Ok(if report.has_problems() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+        Command::M0(m0) => {
+            let request = lumen_host::m0::Request {
+                source: m0.source,
+                mode: m0.mode,
+                codec: m0.codec,
+                seconds: m0.seconds,
+                bitrate_kbps: m0.bitrate_kbps,
+                out: m0.out,
+                app: m0.app,
+            };
+            println!("{}", lumen_host::m0::run(&request, &config, &environment)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Help | Command::Version | Command::Bench(_) => unreachable!("handled above"),
+    }
+}
+
+fn log_to_stderr(environment: &Environment) {
+    let filter = environment.log_filter.as_deref().unwrap_or("info");
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("lumen: RUST_LOG is not understood ({error}); logging at info");
+        tracing_subscriber::EnvFilter::new("info")
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !environment.no_colour)
+        .with_target(false)
+        .init();
+}
+
+fn serve(config: Config, environment: Environment, paths: Paths) -> anyhow::Result<ExitCode> {
+    // Before any thread exists, so that all of them leave these signals to this one.
+    let mut signals = signal_hook::iterator::Signals::new([
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ])
+    .context("waiting for signals")?;
+    let host = lumen_host::Host::start(config, environment, paths.clone())?;
+    println!("{}", host.greeting());
+    if std::io::stdin().is_terminal() {
+        std::thread::Builder::new()
+            .name("lumen-prompt".into())
+            .spawn(move || prompt(&paths))
+            .context("starting the prompt")?;
+    }
+    for signal in signals.forever() {
+        if signal == signal_hook::consts::SIGHUP {
+            match host.reload() {
+                Ok(text) => tracing::info!("{text}"),
+                Err(error) => tracing::warn!("the configuration stays as it was: {error:#}"),
+            }
+            continue;
+        }
+        tracing::info!("stopping");
+        break;
+    }
+    host.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes PINs on the terminal that `serve` runs on.
+fn prompt(paths: &Paths) {
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { return };
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some((&pin, rest)) = words.split_first() else { continue };
+        let name = (!rest.is_empty()).then(|| rest.join(" "));
+        match call(&paths.control_socket, &Request::Pair { pin: pin.to_owned(), address: None, name }) {
+            Ok(Response::Done(text) | Response::Failed(text)) => println!("{text}"),
+            Ok(Response::Data(_)) => {}
+            Err(error) => println!("{error}"),
+        }
+    }
+}
+
+fn pair(
+    paths: &Paths,
+    pin: Option<String>,
+    address: Option<String>,
+    name: Option<String>,
+) -> anyhow::Result<ExitCode> {
+    let pin = match pin {
+        Some(pin) => pin,
+        None => {
+            let Response::Data(waiting) = call(&paths.control_socket, &Request::Waiting)? else {
+                bail!("the host does not say who waits");
+            };
+            let waiting = waiting.as_array().cloned().unwrap_or_default();
+            if waiting.is_empty() {
+                println!("No client waits for a PIN. Start pairing on the client first: it shows four digits.");
+                return Ok(ExitCode::SUCCESS);
+            }
+            println!("Waiting for a PIN:");
+            for client in &waiting {
+                println!("  {}   since {} s", text(client, "address"), client["seconds"]);
+            }
+            if !std::io::stdin().is_terminal() {
+                println!("Give the PIN that the client shows: lumen pair PIN");
+                return Ok(ExitCode::SUCCESS);
+            }
+            print!("PIN: ");
+            std::io::stdout().flush()?;
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line)?;
+            line.trim().to_owned()
+        }
+    };
+    show(paths, &Request::Pair { pin, address, name }, |_| String::new())
+}
+
+fn show(
+    paths: &Paths,
+    request: &Request,
+    format: impl Fn(serde_json::Value) -> String,
+) -> anyhow::Result<ExitCode> {
+    match call(&paths.control_socket, request)? {
+        Response::Done(text) => println!("{text}"),
+        Response::Data(value) => println!("{}", format(value)),
+        Response::Failed(text) => bail!(text),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn clients_table(value: serde_json::Value) -> String {
+    let clients = value.as_array().cloned().unwrap_or_default();
+    if clients.is_empty() {
+        return "No client is paired yet.".into();
+    }
+    let rows: Vec<String> = clients
+        .iter()
+        .map(|client| format!("{}  {:<24}  {}", text(client, "id"), text(client, "name"), text(client, "state")))
+        .collect();
+    format!("id        name                      state\n{}", rows.join("\n"))
+}
+
+fn text<'a>(value: &'a serde_json::Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("?")
+}
+
+/// `lumen bench` is a program of its own, so that the test client is no part of the host.
+fn bench(arguments: Vec<std::ffi::OsString>) -> anyhow::Result<ExitCode> {
+    let program = std::env::current_exe()?.with_file_name("lumen-bench");
+    if !program.exists() {
+        bail!("lumen bench needs {} (build it with: cargo build --release -p lumen-bench -p lumen-testcard)", program.display());
+    }
+    let error = std::process::Command::new(&program).args(arguments).exec();
+    Err(error).with_context(|| format!("starting {}", program.display()))
+}

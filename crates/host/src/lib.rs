@@ -1,1 +1,476 @@
-//! (to come)
+//! The host: ties display, encoder, protocol and network together.
+//!
+//! [`Host::start`] brings everything up, [`Host::stop`] takes it down; in between the session table (in
+//! `lumen-gamestream`) decides and [`supervisor`] has its effects carried out by the clients' [`runtime`]s.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod apps;
+mod api;
+mod asset;
+pub mod clients;
+pub mod control_socket;
+mod control_stream;
+pub mod doctor;
+pub mod files;
+pub mod identity;
+pub mod m0;
+mod network;
+mod pairing;
+pub mod processes;
+mod runtime;
+pub mod status;
+pub mod stream;
+mod supervisor;
+
+use anyhow::{Context, bail};
+use api::GameStreamApi;
+use clients::ClientStore;
+use control_socket::{ControlSocket, Request, Response};
+use control_stream::{ControlNews, ControlStreams};
+use identity::Identity;
+use lumen_config::{Config, Environment, Paths};
+use lumen_display::{DisplayConfig, DisplayKind};
+use lumen_encode::{ProbeConfig, ProbeReport, probe};
+use lumen_gamestream::pairing::HostIdentity;
+use lumen_gamestream::ping::Ping;
+use lumen_gamestream::rtsp::{Assembler, Progress as Assembly};
+use lumen_gamestream::sdp::{Encryption, HostFeatures};
+use lumen_gamestream::serverinfo::CodecModes;
+use lumen_gamestream::session::{Policy, RtspEncryption, StreamKind};
+use lumen_media::{AppLaunch, Codec, Timestamp};
+use lumen_net::Path;
+use lumen_net::mdns::Announcement;
+use lumen_net::rtsp::{Ends, Progress, RtspConfig, RtspServer};
+use lumen_net::udp::{Reader, UdpPort};
+use pairing::Pairings;
+use rsa::pkcs8::EncodePrivateKey;
+use std::sync::Arc;
+use std::time::Duration;
+use supervisor::{Event, Parts, Shared, Supervisor};
+
+/// Where programs are looked for when the environment does not say.
+pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Sessions at once, paused ones included.
+const MAX_SESSIONS: usize = 8;
+/// Threads for HTTP, RTSP and supervision; nothing of a frame's path runs on them.
+const RUNTIME_THREADS: usize = 2;
+/// How long answers may take to finish when the host stops.
+const WEB_GRACE: Duration = Duration::from_millis(500);
+
+/// A running host.
+pub struct Host {
+    // In the order in which they go: nobody asks any more, then the streams, then what they used.
+    announcement: Option<Announcement>,
+    control_socket: Option<ControlSocket>,
+    rtsp: Option<RtspServer>,
+    web: Option<lumen_web::Server>,
+    readers: Vec<Reader>,
+    supervisor: Option<Supervisor>,
+    runtime: Option<tokio::runtime::Runtime>,
+    reloader: Arc<Reloader>,
+    name: String,
+    _lock: files::InstanceLock,
+}
+
+/// Reads the configuration again.
+struct Reloader {
+    file: Option<std::path::PathBuf>,
+    environment: Environment,
+    shared: Arc<Shared>,
+}
+
+impl Host {
+    /// Brings the host up. Every failure names its cause and what to do.
+    ///
+    /// # Errors
+    /// A port or directory that cannot be had, a damaged state folder, no usable encoder, another host on the same state.
+    pub fn start(config: Config, environment: Environment, paths: Paths) -> anyhow::Result<Self> {
+        apply_debug(&config);
+        files::ensure_private_dir(&paths.state_dir)?;
+        files::ensure_private_dir(&paths.runtime_dir)?;
+        let Some(lock) = files::InstanceLock::acquire(&paths.state_dir)? else {
+            bail!(
+                "another Lumen host uses {}; stop it, or give this one another server.state_dir and server.base_port",
+                paths.state_dir.display()
+            );
+        };
+        // The encoders are tried while the rest is made ready.
+        let probing = std::thread::Builder::new()
+            .name("lumen-probe".into())
+            .spawn(|| probe(&ProbeConfig::default()))
+            .context("starting a thread")?;
+
+        let identity = Identity::load_or_create(&paths.state_dir, since_epoch())?;
+        let clients = Arc::new(ClientStore::load(&paths.state_dir)?);
+        let unique_id = identity.unique_id.to_string();
+        let left = apps::end_leftovers(&unique_id);
+        if left > 0 {
+            tracing::warn!(processes = left, "ended what a host that was killed had left behind");
+        }
+        let kind = display_kind(config.display.compositor)?;
+        let display = lumen_display::open(kind, &DisplayConfig { runtime_dir: paths.runtime_dir.clone() })?;
+
+        let ports = config.server.ports;
+        let video = Arc::new(UdpPort::bind(ports.video())?);
+        let audio = Arc::new(UdpPort::bind(ports.audio())?);
+        let control = Arc::new(UdpPort::bind(ports.control())?);
+        let rtsp_listener = lumen_net::bind::tcp(ports.rtsp())?;
+
+        let probed = probing.join().map_err(|_| anyhow::anyhow!("trying the encoders failed"))?;
+        let codecs = offered_codecs(&config, &probed);
+        log_codecs(&probed, &codecs);
+        if codecs.is_empty() {
+            bail!(
+                "no codec can be offered: this machine has no usable software encoder. Install FFmpeg's libavcodec with libx264, then see lumen doctor"
+            );
+        }
+        let name = config.server.name.clone().unwrap_or_else(network::host_name);
+        let facts = Arc::new(status::Facts {
+            name: name.clone(),
+            display: display.choice,
+            codecs: codecs.clone(),
+            gso: video.gso(),
+        });
+
+        let supervisor = Supervisor::start(
+            Parts {
+                unique_id,
+                clients: clients.clone(),
+                display: display.display,
+                probe: probed,
+                video_port: video.clone(),
+                search_path: environment.path.clone().unwrap_or_else(|| DEFAULT_PATH.into()),
+                log_dir: paths.state_dir.join("logs"),
+                features: features(&config, codec_modes(&codecs)),
+                policy: Policy { max_sessions: MAX_SESSIONS, rtsp_encryption: rtsp_encryption(&config) },
+                config: config.clone(),
+            },
+            |shared| {
+                ControlStreams::start(control, move |news| {
+                    shared.event(match news {
+                        ControlNews::Connected(id) => Event::ControlConnected(id),
+                        ControlNews::Disconnected(id) => Event::ControlDisconnected(id),
+                    });
+                })
+            },
+        )
+        .context("starting the supervisor")?;
+        let shared = supervisor.shared().clone();
+        let readers = vec![
+            ping_reader(video, "lumen-video-in", StreamKind::Video, shared.clone())?,
+            ping_reader(audio, "lumen-audio-in", StreamKind::Audio, shared.clone())?,
+        ];
+
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .thread_name("lumen-web")
+            .enable_all()
+            .build()
+            .context("starting the runtime")?;
+        let key = identity.key.to_pkcs8_der().context("encoding the host's key")?;
+        let host_identity = HostIdentity::new(&identity.certificate_pem, key.as_bytes())
+            .context("the host's key and certificate do not fit; remove key.pem and certificate.pem from the state folder and pair again")?;
+        let pairings = Arc::new(Pairings::new(host_identity, clients, || since_epoch().as_secs()));
+        let api = Arc::new(GameStreamApi {
+            shared: shared.clone(),
+            pairings: pairings.clone(),
+            name: name.clone(),
+            codecs: codec_modes(&codecs),
+        });
+        let (rtsp, web) = runtime.block_on(async {
+            let rtsp = RtspServer::spawn(rtsp_listener, RtspConfig::default(), rtsp_handler(shared.clone()))
+                .context("serving RTSP")?;
+            let options = lumen_web::Options {
+                http_port: ports.http(),
+                https_port: ports.https(),
+                limits: lumen_web::Limits::default(),
+            };
+            let tls = lumen_web::Identity {
+                certificate: identity.certificate_der.clone(),
+                private_key: key.as_bytes().to_vec(),
+            };
+            let web = lumen_web::Server::start(&options, &tls, api)?;
+            anyhow::Ok((rtsp, web))
+        })?;
+        let reloader = Arc::new(Reloader {
+            file: Some(paths.config_file.clone()).filter(|file| file.exists()),
+            environment,
+            shared: shared.clone(),
+        });
+        let control_socket = ControlSocket::open(
+            &paths.control_socket,
+            command_handler(shared, pairings, facts, reloader.clone()),
+        )?;
+        // Last: clients ask at once.
+        let announcement = if config.server.mdns {
+            match Announcement::publish(&name, ports.http()) {
+                Ok(announcement) => Some(announcement),
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    None
+                }
+            }
+        } else {
+            None
+        };
+        Ok(Self {
+            announcement,
+            control_socket: Some(control_socket),
+            rtsp: Some(rtsp),
+            web: Some(web),
+            readers,
+            supervisor: Some(supervisor),
+            runtime: Some(runtime),
+            reloader,
+            name,
+            _lock: lock,
+        })
+    }
+
+    /// What to tell a person who just started the host.
+    pub fn greeting(&self) -> String {
+        let ports = self.reloader.shared.config().server.ports;
+        let port = match ports.http() {
+            lumen_config::Ports::DEFAULT_BASE => String::new(),
+            port => format!(" (port {port})"),
+        };
+        format!(
+            "Lumen is ready as \"{}\"{port}. In Moonlight choose this machine, or add it by its address; \
+             then type the PIN that Moonlight shows here, or run: lumen pair PIN",
+            self.name
+        )
+    }
+
+    /// Reads the configuration again; running streams keep theirs.
+    ///
+    /// # Errors
+    /// What is wrong with the file; the old settings stay then.
+    pub fn reload(&self) -> anyhow::Result<String> {
+        self.reloader.reload()
+    }
+
+    /// Takes the host down: tells the clients, ends apps and outputs, closes the ports.
+    pub fn stop(mut self) {
+        drop(self.announcement.take());
+        drop(self.control_socket.take());
+        drop(self.supervisor.take());
+        self.readers.clear();
+        drop(self.rtsp.take());
+        if let (Some(runtime), Some(web)) = (self.runtime.take(), self.web.take()) {
+            runtime.block_on(web.shutdown(WEB_GRACE));
+            runtime.shutdown_timeout(WEB_GRACE);
+        }
+    }
+}
+
+impl Reloader {
+    fn reload(&self) -> anyhow::Result<String> {
+        let config = Config::load(self.file.as_deref(), &self.environment)?;
+        let old = self.shared.config();
+        let restart = old.server != config.server
+            || old.display.compositor != config.display.compositor
+            || old.video.codecs != config.video.codecs
+            || old.video.encryption != config.video.encryption;
+        let mut config = config;
+        // Ports are bound and codecs advertised: those stay until a restart, also in what the rest of the host reads.
+        config.server = old.server.clone();
+        let apps = config.apps.len();
+        self.shared.set_config(config);
+        Ok(if restart {
+            format!("Configuration read, {apps} apps. Changes to server, compositor, codecs or encryption need a restart.")
+        } else {
+            format!("Configuration read, {apps} apps.")
+        })
+    }
+}
+
+fn ping_reader(
+    port: Arc<UdpPort>,
+    name: &str,
+    kind: StreamKind,
+    shared: Arc<Shared>,
+) -> anyhow::Result<Reader> {
+    let handler = move |path: Path, bytes: &[u8], _now: Timestamp| {
+        if let Some(ping) = Ping::parse(bytes) {
+            shared.ping(kind, &ping, path);
+        }
+    };
+    Reader::spawn(port, name, handler).context("starting a thread")
+}
+
+fn rtsp_handler(shared: Arc<Shared>) -> impl Fn(&[u8], Ends) -> Progress + Send + Sync + 'static {
+    move |received, ends| {
+        // Requests have two kilobytes at most, so starting over costs less than keeping state.
+        match Assembler::new().push(received) {
+            Assembly::NeedMore => Progress::NeedMore,
+            Assembly::Complete(incoming) => {
+                // ANNOUNCE opens an encoder, which takes some milliseconds.
+                match tokio::task::block_in_place(|| shared.rtsp(&incoming, ends.remote.ip())) {
+                    Ok(reply) => Progress::Reply(reply),
+                    Err(error) => {
+                        tracing::debug!(peer = %ends.remote, %error, "RTSP connection closed");
+                        Progress::Close
+                    }
+                }
+            }
+            Assembly::Bad(error) => {
+                tracing::debug!(peer = %ends.remote, %error, "RTSP connection closed");
+                Progress::Close
+            }
+        }
+    }
+}
+
+fn command_handler(
+    shared: Arc<Shared>,
+    pairings: Arc<Pairings>,
+    facts: Arc<status::Facts>,
+    reloader: Arc<Reloader>,
+) -> impl Fn(Request) -> Response + Send + Sync + 'static {
+    move |request| match request {
+        Request::Waiting => Response::Data(pairings.waiting()),
+        Request::Pair { pin, address, name } => {
+            match pairings.enter_pin(&pin, address.as_deref(), name.as_deref()) {
+                Ok(text) => Response::Done(text),
+                Err(text) => Response::Failed(text),
+            }
+        }
+        Request::Clients => Response::Data(clients_json(&shared)),
+        Request::Unpair { client } => match shared.clients().remove(&client) {
+            Ok(gone) if gone.is_empty() => {
+                Response::Failed(format!("No paired client is called \"{client}\"; lumen clients lists them."))
+            }
+            Ok(gone) => {
+                gone.iter().for_each(|id| shared.evict(*id));
+                Response::Done(format!("{} forgotten.", if gone.len() == 1 { "One client" } else { "Several clients" }))
+            }
+            Err(error) => Response::Failed(error.to_string()),
+        },
+        Request::Status => Response::Data(status::collect(&shared, &facts)),
+        Request::Reload => match reloader.reload() {
+            Ok(text) => Response::Done(text),
+            Err(error) => Response::Failed(format!("the configuration stays as it was: {error:#}")),
+        },
+    }
+}
+
+fn clients_json(shared: &Shared) -> serde_json::Value {
+    let mut states = std::collections::HashMap::new();
+    shared.for_each_session(|session, _| {
+        let state = if session.connection().is_some() { "connected" } else { "paused" };
+        states.insert(session.client(), state);
+    });
+    shared
+        .clients()
+        .all()
+        .into_iter()
+        .map(|(id, client)| {
+            serde_json::json!({
+                "id": id.to_string(),
+                "name": client.name,
+                "paired_at": client.paired_at,
+                "state": states.get(&id).copied().unwrap_or("away"),
+            })
+        })
+        .collect()
+}
+
+/// The codecs to advertise: those that the configuration forces, else those that the probe found sustainable. H.264 is
+/// offered also where it is slow, since without it no client can connect at all.
+pub fn offered_codecs(config: &Config, probed: &ProbeReport) -> Vec<Codec> {
+    let works = |codec: &Codec| {
+        probed.codecs.iter().any(|report| report.codec == *codec && report.works.is_ok())
+    };
+    match &config.video.codecs {
+        lumen_config::Codecs::Auto => {
+            let offers = probed.offers();
+            if offers.is_empty() && works(&Codec::H264) { vec![Codec::H264] } else { offers }
+        }
+        lumen_config::Codecs::Forced(codecs) => codecs
+            .iter()
+            .map(|codec| match codec {
+                lumen_config::Codec::H264 => Codec::H264,
+                lumen_config::Codec::Hevc => Codec::Hevc,
+                lumen_config::Codec::Av1 => Codec::Av1,
+            })
+            .filter(works)
+            .collect(),
+    }
+}
+
+fn log_codecs(probed: &ProbeReport, offered: &[Codec]) {
+    for report in &probed.codecs {
+        let offered = offered.contains(&report.codec);
+        tracing::info!(codec = %report.codec, offered, library = report.library, "{}", report.reason);
+    }
+}
+
+fn codec_modes(codecs: &[Codec]) -> CodecModes {
+    codecs.iter().fold(CodecModes::NONE, |modes, codec| {
+        modes
+            | match codec {
+                Codec::H264 => CodecModes::H264,
+                Codec::Hevc => CodecModes::HEVC,
+                Codec::Av1 => CodecModes::AV1,
+            }
+    })
+}
+
+fn features(config: &Config, codecs: CodecModes) -> HostFeatures {
+    use lumen_config::Encryption as Wish;
+    let control = Encryption::CONTROL_V2;
+    let (supported, requested, required) = match config.video.encryption {
+        Wish::Off => (control | Encryption::AUDIO, control, Encryption::NONE),
+        Wish::Supported => (Encryption::ALL, control, Encryption::NONE),
+        Wish::Required => (Encryption::ALL, control | Encryption::VIDEO, Encryption::VIDEO),
+    };
+    HostFeatures {
+        codecs,
+        pen_touch: true,
+        controller_touch: false,
+        encryption_supported: supported,
+        encryption_requested: requested,
+        encryption_required: required,
+        // No software encoder can give up single references.
+        ref_pic_invalidation: false,
+    }
+}
+
+fn rtsp_encryption(config: &Config) -> RtspEncryption {
+    match config.video.encryption {
+        lumen_config::Encryption::Required => RtspEncryption::Required,
+        _ => RtspEncryption::WhenPossible,
+    }
+}
+
+/// The display backend that the configuration asks for.
+pub(crate) fn display_kind(choice: lumen_config::CompositorChoice) -> anyhow::Result<DisplayKind> {
+    use lumen_config::CompositorChoice as Choice;
+    Ok(match choice {
+        Choice::Auto => DisplayKind::Auto,
+        Choice::BuiltIn => DisplayKind::Builtin,
+        Choice::Kwin => DisplayKind::Kwin,
+        Choice::Mutter => DisplayKind::Mutter,
+        Choice::Wlroots => DisplayKind::Wlroots,
+        Choice::Hyprland => DisplayKind::Hyprland,
+        Choice::Gamescope => DisplayKind::Gamescope,
+    })
+}
+
+/// An entry of the configuration as something to start.
+pub(crate) fn app_launch(app: &lumen_config::App) -> AppLaunch {
+    AppLaunch { title: app.title.clone(), command: app.command.to_arguments(), env: app.env.clone() }
+}
+
+/// Settings that act on the whole process.
+pub(crate) fn apply_debug(config: &Config) {
+    use lumen_encode::log::{FfmpegLog, install};
+    install(if config.debug.ffmpeg { FfmpegLog::Debug } else { FfmpegLog::Quiet });
+}
+
+fn since_epoch() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "dates of certificates and pairings are wall-clock times")]
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}

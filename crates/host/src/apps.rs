@@ -1,0 +1,282 @@
+//! Starting and ending the app of a session.
+
+use crate::processes::{self, HOST_MARK, SESSION_MARK};
+use lumen_media::{AppLaunch, clock};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Terminals that "Desktop" opens on the built-in compositor when the configuration names nothing better, best first.
+pub const TERMINALS: [&str; 7] =
+    ["foot", "alacritty", "kitty", "wezterm", "ghostty", "weston-terminal", "konsole"];
+
+/// How long an app may take to end by itself before it is killed.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often a launcher's orphans are looked for.
+const ORPHAN_POLL: Duration = Duration::from_secs(1);
+
+/// Why an app could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The program does not exist.
+    #[error("\"{title}\" needs the program {program}, which is not installed (looked along {path}). Install it or change its command in the configuration")]
+    Missing {
+        /// Title of the app.
+        title: String,
+        /// Program that was looked for.
+        program: String,
+        /// Search path.
+        path: String,
+    },
+    /// No terminal for the desktop.
+    #[error("Desktop has nothing to show: none of {} is installed. Install foot, or give the app \"Desktop\" a command", TERMINALS.join(", "))]
+    NoTerminal,
+    /// The system refused.
+    #[error("cannot start \"{title}\" ({}): {source}", program.display())]
+    Spawn {
+        /// Title of the app.
+        title: String,
+        /// Program.
+        program: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What an app inherits.
+#[derive(Clone, Debug)]
+pub struct AppContext {
+    /// Unique id of this host, for [`HOST_MARK`].
+    pub host_mark: String,
+    /// Search path for programs.
+    pub path: String,
+    /// Folder for the app's output.
+    pub log_dir: PathBuf,
+}
+
+/// A running app. Dropping it ends every process of it.
+pub struct RunningApp {
+    session: String,
+    group: Pid,
+    stop: Option<mpsc::Sender<()>>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+/// The command that `app` means: its own, or a terminal for a bare desktop.
+pub fn resolve(app: &AppLaunch, path: &str) -> Result<(PathBuf, Vec<String>), AppError> {
+    match app.command.split_first() {
+        Some((program, arguments)) => {
+            let found = processes::find_program(program, path).ok_or_else(|| AppError::Missing {
+                title: app.title.clone(),
+                program: program.clone(),
+                path: path.to_owned(),
+            })?;
+            Ok((found, arguments.to_vec()))
+        }
+        None => TERMINALS
+            .iter()
+            .find_map(|terminal| processes::find_program(terminal, path))
+            .map(|program| (program, Vec::new()))
+            .ok_or(AppError::NoTerminal),
+    }
+}
+
+impl RunningApp {
+    /// Starts `app` with `env` on top of the host's environment; an empty value removes a variable. `ended` is called
+    /// once, from another thread, when the app and everything it started are gone by themselves.
+    pub fn start(
+        app: &AppLaunch,
+        env: &[(String, String)],
+        context: &AppContext,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, AppError> {
+        let (program, arguments) = resolve(app, &context.path)?;
+        let session = uuid::Uuid::new_v4().to_string();
+        let mut command = Command::new(&program);
+        command.args(arguments).stdin(Stdio::null()).process_group(0);
+        for (name, value) in env.iter().chain(&app.env) {
+            if value.is_empty() {
+                command.env_remove(name);
+            } else {
+                command.env(name, value);
+            }
+        }
+        command.env(HOST_MARK, &context.host_mark).env(SESSION_MARK, &session);
+        match log_file(&context.log_dir, &app.title) {
+            Ok((out, err)) => command.stdout(out).stderr(err),
+            Err(_) => command.stdout(Stdio::null()).stderr(Stdio::null()),
+        };
+        let child = command.spawn().map_err(|source| AppError::Spawn {
+            title: app.title.clone(),
+            program: program.clone(),
+            source,
+        })?;
+        tracing::info!(app = app.title, program = %program.display(), pid = child.id(), "app started");
+        let group = Pid::from_child(&child);
+        let (stop, stopped) = mpsc::channel();
+        let watched = session.clone();
+        let watcher = std::thread::Builder::new()
+            .name("lumen-app".into())
+            .spawn(move || watch(child, &watched, &stopped, ended))
+            .map_err(|source| AppError::Spawn { title: app.title.clone(), program, source })?;
+        Ok(Self { session, group, stop: Some(stop), watcher: Some(watcher) })
+    }
+}
+
+impl Drop for RunningApp {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // Once the leader was reaped its number may belong to somebody else.
+        let reaped = self.watcher.as_ref().is_none_or(JoinHandle::is_finished);
+        if !reaped {
+            let _ = kill_process_group(self.group, Signal::TERM);
+        }
+        end_marked(SESSION_MARK, &self.session);
+        if let Some(watcher) = self.watcher.take() {
+            let _ = watcher.join();
+        }
+    }
+}
+
+/// Waits for the leader, then for what it left behind.
+fn watch(mut child: Child, session: &str, stopped: &mpsc::Receiver<()>, ended: impl FnOnce()) {
+    let status = child.wait();
+    loop {
+        let orphans = processes::marked(SESSION_MARK, session);
+        let being_stopped = matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+        if being_stopped {
+            return;
+        }
+        if orphans.is_empty() {
+            match status {
+                Ok(status) => tracing::info!(%status, "app ended"),
+                Err(error) => tracing::warn!(%error, "app ended, its status is unknown"),
+            }
+            return ended();
+        }
+        if stopped.recv_timeout(ORPHAN_POLL) == Err(mpsc::RecvTimeoutError::Disconnected) {
+            return;
+        }
+    }
+}
+
+/// Ends what a host that was killed left behind: everything that carries this host's mark.
+pub fn end_leftovers(host_mark: &str) -> usize {
+    let left = processes::marked(HOST_MARK, host_mark).len();
+    if left > 0 {
+        end_marked(HOST_MARK, host_mark);
+    }
+    left
+}
+
+/// Asks all processes with the mark to end, then kills what has not after [`GRACE`].
+fn end_marked(name: &str, value: &str) {
+    let asked = processes::marked(name, value);
+    processes::signal_all(&asked, Signal::TERM);
+    // A stopped or interactive shell minds a hang-up more than a request.
+    processes::signal_all(&asked, Signal::HUP);
+    let deadline = clock::now() + GRACE;
+    loop {
+        let left = processes::marked(name, value);
+        if left.is_empty() {
+            return;
+        }
+        if clock::now() >= deadline {
+            processes::signal_all(&left, Signal::KILL);
+            return;
+        }
+        // The kernel has no "wait until these are gone" for processes that are not our children.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn log_file(dir: &Path, title: &str) -> std::io::Result<(File, File)> {
+    std::fs::create_dir_all(dir)?;
+    let name: String = title.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let out = File::create(dir.join(format!("app-{name}.log")))?;
+    let err = out.try_clone()?;
+    Ok((out, err))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(dir: &Path) -> AppContext {
+        AppContext {
+            host_mark: uuid::Uuid::new_v4().to_string(),
+            path: "/usr/bin:/bin".into(),
+            log_dir: dir.join("logs"),
+        }
+    }
+
+    fn app(script: &str) -> AppLaunch {
+        AppLaunch {
+            title: "Test".into(),
+            command: vec!["sh".into(), "-c".into(), script.into()],
+            env: vec![("LUMEN_TEST_VALUE".into(), "seven".into())],
+        }
+    }
+
+    #[test]
+    fn an_app_that_ends_says_so_and_its_output_is_kept() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let context = context(dir.path());
+        let (ended, wait) = mpsc::channel();
+        let running = RunningApp::start(&app("echo $LUMEN_TEST_VALUE"), &[], &context, move || {
+            ended.send(()).expect("test waits");
+        })
+        .expect("starts");
+        wait.recv_timeout(Duration::from_secs(10)).expect("ended");
+        drop(running);
+        let log = std::fs::read_to_string(dir.path().join("logs/app-Test.log")).expect("log");
+        assert_eq!(log, "seven\n");
+    }
+
+    #[test]
+    fn dropping_ends_also_what_left_the_group_and_ignores_requests() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let context = context(dir.path());
+        let mark = context.host_mark.clone();
+        let ready = dir.path().join("ready");
+        let script = format!("trap '' TERM HUP; setsid sh -c 'trap \"\" TERM HUP; touch {}; sleep 60' & sleep 60", ready.display());
+        let running = RunningApp::start(&app(&script), &[], &context, || {}).expect("starts");
+        let deadline = clock::now() + Duration::from_secs(10);
+        while !ready.exists() {
+            assert!(clock::now() < deadline, "the app did not get going");
+            std::thread::yield_now();
+        }
+        assert!(processes::marked(HOST_MARK, &mark).len() >= 2);
+        drop(running);
+        assert!(processes::marked(HOST_MARK, &mark).is_empty());
+    }
+
+    #[test]
+    fn a_launcher_that_exits_at_once_still_counts_as_running() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let context = context(dir.path());
+        let (ended, wait) = mpsc::channel();
+        let gate = dir.path().join("gate");
+        let script = format!("setsid sh -c 'while ! [ -e {} ]; do sleep 0.05; done' & exit 0", gate.display());
+        let running =
+            RunningApp::start(&app(&script), &[], &context, move || ended.send(()).expect("test waits"))
+                .expect("starts");
+        assert!(wait.recv_timeout(Duration::from_millis(300)).is_err(), "its child is still there");
+        std::fs::write(&gate, "").expect("writable");
+        wait.recv_timeout(Duration::from_secs(10)).expect("ended");
+        drop(running);
+    }
+
+    #[test]
+    fn a_missing_program_names_itself_and_the_remedy() {
+        let missing = AppLaunch { title: "Game".into(), command: vec!["no-such-game".into()], env: vec![] };
+        let error = resolve(&missing, "/usr/bin").expect_err("missing");
+        assert!(error.to_string().contains("no-such-game"), "{error}");
+        assert!(matches!(resolve(&AppLaunch::default(), "/nonexistent"), Err(AppError::NoTerminal)));
+    }
+}

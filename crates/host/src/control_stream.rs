@@ -1,0 +1,348 @@
+//! The control streams of all sessions: one UDP port, one thread. Opens what clients send, hands input to the output
+//! without a detour, asks the encoder for key frames, and sends the host's messages.
+
+use crate::stream::pipeline::IdrHandle;
+use crate::stream::stats::StreamStats;
+use lumen_gamestream::control::{ClientMessage, ControlCipher, HostMessage, Termination};
+use lumen_gamestream::session::SessionId;
+use lumen_input::Mapper;
+use lumen_media::{Timestamp, clock};
+use lumen_net::Path;
+use lumen_net::enet::{ControlConfig, ControlEvent, ControlHost, PeerKey};
+use lumen_net::udp::{PortHandler, Reader, ReaderWaker, UdpPort};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
+
+/// Commands that wait for the thread; a few per session's life.
+const COMMANDS: usize = 256;
+/// Clients send something every 100 ms; what they hold is let go after this silence, long before ENet gives up.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long a client that was told of the end may take to leave by itself (protocol text §10.3).
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What a session brings to its control stream.
+pub struct Admission {
+    /// Number from SETUP.
+    pub connect_data: u32,
+    /// Address to expect instead, for clients that do not send the number.
+    pub legacy_address: Option<IpAddr>,
+    /// Key and counters.
+    pub cipher: ControlCipher,
+    /// Where input goes.
+    pub mapper: Mapper,
+    /// Whom to ask for key frames.
+    pub idr: IdrHandle,
+    /// Where reports are counted.
+    pub stats: Arc<StreamStats>,
+}
+
+enum Command {
+    Admit(SessionId, Box<Admission>),
+    Terminate(SessionId, Termination),
+    ReleaseInput(SessionId),
+    Forget(SessionId),
+}
+
+/// What happened to a session's control stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlNews {
+    /// ENet is connected.
+    Connected(SessionId),
+    /// The client left or fell silent.
+    Disconnected(SessionId),
+}
+
+/// The running thread. Dropping it ends all control streams.
+pub struct ControlStreams {
+    commands: SyncSender<Command>,
+    waker: ReaderWaker,
+    _reader: Reader,
+}
+
+impl ControlStreams {
+    /// Serves `port`; `news` is called on the thread and must not wait.
+    pub fn start(
+        port: Arc<UdpPort>,
+        news: impl Fn(ControlNews) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (commands, received) = sync_channel(COMMANDS);
+        let handler = Handler {
+            port: port.clone(),
+            host: ControlHost::new(ControlConfig::default(), clock::now()),
+            commands: received,
+            sessions: HashMap::new(),
+            peers: HashMap::new(),
+            news: Box::new(news),
+        };
+        let reader = Reader::spawn(port, "lumen-control", handler)?;
+        Ok(Self { commands, waker: reader.waker(), _reader: reader })
+    }
+
+    /// Lets a session's client in.
+    pub fn admit(&self, session: SessionId, admission: Admission) {
+        self.command(Command::Admit(session, Box::new(admission)));
+    }
+
+    /// Tells the client that its stream ends, and why; the connection is closed when it has left, at the latest a second
+    /// later.
+    pub fn terminate(&self, session: SessionId, termination: Termination) {
+        self.command(Command::Terminate(session, termination));
+    }
+
+    /// Lets go of all that the client holds down.
+    pub fn release_input(&self, session: SessionId) {
+        self.command(Command::ReleaseInput(session));
+    }
+
+    /// The session is void: nobody may connect for it any more, and nothing more is reported of it.
+    pub fn forget(&self, session: SessionId) {
+        self.command(Command::Forget(session));
+    }
+
+    fn command(&self, command: Command) {
+        // The thread empties the queue at every turn; it is gone only when the host stops.
+        if self.commands.send(command).is_ok() {
+            self.waker.wake();
+        }
+    }
+}
+
+struct Session {
+    admission: Admission,
+    peer: Option<PeerKey>,
+    heard: Timestamp,
+    /// When to close the connection for good; set once the client was told of the end.
+    farewell: Option<Timestamp>,
+    forgotten: bool,
+    refused_messages: u64,
+}
+
+struct Handler {
+    port: Arc<UdpPort>,
+    host: ControlHost,
+    commands: Receiver<Command>,
+    sessions: HashMap<SessionId, Session>,
+    peers: HashMap<PeerKey, SessionId>,
+    news: Box<dyn Fn(ControlNews) + Send>,
+}
+
+impl PortHandler for Handler {
+    fn datagram(&mut self, path: Path, bytes: &[u8], now: Timestamp) {
+        self.host.datagram(path, bytes, now);
+        self.events(now);
+    }
+
+    fn idle(&mut self, now: Timestamp) -> Option<Timestamp> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => self.obey(command, now),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        self.host.tick(now);
+        self.events(now);
+        self.timers(now);
+        self.transmit();
+        self.host.next_tick(now)
+    }
+}
+
+impl Handler {
+    fn obey(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::Admit(id, admission) => {
+                self.host.expect(admission.connect_data);
+                if let Some(address) = admission.legacy_address {
+                    self.host.expect_address(address);
+                }
+                let session = Session {
+                    admission: *admission,
+                    peer: None,
+                    heard: now,
+                    farewell: None,
+                    forgotten: false,
+                    refused_messages: 0,
+                };
+                self.sessions.insert(id, session);
+            }
+            Command::Terminate(id, termination) => {
+                let Some(session) = self.sessions.get_mut(&id) else { return };
+                let Some(peer) = session.peer else { return };
+                let frame = session.admission.cipher.seal(&HostMessage::Termination(termination));
+                if let Err(error) = self.host.send(peer, &frame) {
+                    tracing::debug!(%id, %error, "the client cannot be told of the end");
+                }
+                session.farewell = Some(now + FAREWELL);
+            }
+            Command::ReleaseInput(id) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.admission.mapper.release_all();
+                }
+            }
+            Command::Forget(id) => self.forget(id),
+        }
+    }
+
+    fn forget(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.admission.mapper.release_all();
+        session.forgotten = true;
+        self.host.unexpect(session.admission.connect_data);
+        let address = session.admission.legacy_address;
+        if session.peer.is_none() {
+            self.sessions.remove(&id);
+        } else if session.farewell.is_none() {
+            // Nobody told the client: ENet does, when everything queued was taken.
+            if let Some(peer) = session.peer {
+                self.host.close(peer, 0);
+            }
+        }
+        if let Some(address) = address {
+            let others = self.sessions.values().any(|other| {
+                !other.forgotten && other.admission.legacy_address == Some(address)
+            });
+            if !others {
+                self.host.unexpect_address(address);
+            }
+        }
+    }
+
+    fn events(&mut self, now: Timestamp) {
+        while let Some(event) = self.host.poll_event() {
+            match event {
+                ControlEvent::Connected { peer, connect_data, path, replaces } => {
+                    self.connected(peer, connect_data, path, replaces, now);
+                }
+                ControlEvent::Message { peer, bytes } => self.message(peer, &bytes, now),
+                ControlEvent::Roaming { peer, path, messages } => self.roaming(peer, path, &messages),
+                ControlEvent::Disconnected { peer, .. } => {
+                    let Some(id) = self.peers.remove(&peer) else { continue };
+                    let Some(session) = self.sessions.get_mut(&id) else { continue };
+                    if session.peer != Some(peer) {
+                        continue;
+                    }
+                    session.peer = None;
+                    session.admission.mapper.release_all();
+                    if session.forgotten {
+                        self.sessions.remove(&id);
+                    } else {
+                        (self.news)(ControlNews::Disconnected(id));
+                    }
+                }
+            }
+        }
+    }
+
+    fn connected(
+        &mut self,
+        peer: PeerKey,
+        connect_data: u32,
+        path: Path,
+        replaces: Option<PeerKey>,
+        now: Timestamp,
+    ) {
+        if let Some(old) = replaces {
+            self.peers.remove(&old);
+        }
+        let address = lumen_net::path::normalise_ip(path.remote.ip());
+        let matches = |session: &Session| {
+            !session.forgotten
+                && if connect_data == 0 {
+                    session.admission.legacy_address == Some(address)
+                } else {
+                    session.admission.connect_data == connect_data
+                }
+        };
+        // The newest of several sessions of one address.
+        let found = self.sessions.iter().filter(|(_, session)| matches(session)).map(|(id, _)| *id).max();
+        let Some(id) = found else {
+            self.host.reset(peer);
+            return;
+        };
+        self.peers.insert(peer, id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.peer = Some(peer);
+            session.heard = now;
+        }
+        tracing::debug!(session = %id, %path, "control stream connected");
+        (self.news)(ControlNews::Connected(id));
+    }
+
+    fn message(&mut self, peer: PeerKey, bytes: &[u8], now: Timestamp) {
+        let Some(session) = self.peers.get(&peer).and_then(|id| self.sessions.get_mut(id)) else { return };
+        match session.admission.cipher.open(bytes) {
+            Ok(message) => {
+                session.heard = now;
+                session.obey(message);
+            }
+            Err(error) => {
+                session.refused_messages += 1;
+                if session.refused_messages == 1 {
+                    tracing::warn!(%peer, %error, "a control message was dropped; further ones are only counted");
+                }
+            }
+        }
+    }
+
+    fn roaming(&mut self, peer: PeerKey, path: Path, messages: &[Vec<u8>]) {
+        let Some(session) = self.peers.get(&peer).and_then(|id| self.sessions.get(id)) else { return };
+        if messages.iter().any(|message| session.admission.cipher.proves(message)) {
+            self.host.confirm(peer, path);
+        }
+    }
+
+    fn timers(&mut self, now: Timestamp) {
+        let mut over = Vec::new();
+        for (id, session) in &mut self.sessions {
+            if session.admission.mapper.holds_anything() && now.since(session.heard) > SILENCE {
+                tracing::info!(session = %id, "the client fell silent: what it held is let go");
+                session.admission.mapper.release_all();
+            }
+            if session.farewell.is_some_and(|at| at <= now) {
+                over.push((*id, session.peer));
+                session.farewell = None;
+            }
+        }
+        for (id, peer) in over {
+            match peer {
+                Some(peer) => self.host.close(peer, 0),
+                None => {
+                    self.sessions.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.host.poll_transmit() {
+            // The port logs the first error; ENet repeats what is lost.
+            let _ = self.port.send(&transmit.path, &transmit.bytes);
+        }
+    }
+}
+
+impl Session {
+    fn obey(&mut self, message: ClientMessage) {
+        let Admission { mapper, idr, stats, .. } = &mut self.admission;
+        match message {
+            ClientMessage::Input(packet) if !self.forgotten => mapper.handle(&packet),
+            ClientMessage::RequestIdr => {
+                stats.idr_requested();
+                idr.request();
+            }
+            // No software encoder can give up single references, so a lost range costs a key frame.
+            ClientMessage::InvalidateFrames { .. } => {
+                stats.invalidation_requested();
+                idr.request();
+            }
+            ClientMessage::FecStatus(status) => {
+                let received = u32::from(status.received_data) + u32::from(status.received_parity);
+                stats.block_reported(received >= u32::from(status.total_data));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! `lumen doctor`: what this machine can do, and what is in the way, one line per finding with its remedy.
+
+use crate::apps;
+use lumen_config::{Config, Environment, Paths};
+use lumen_encode::{ProbeConfig, ProbeReport, probe};
+use lumen_net::bind::{Transport, port_holder};
+use std::fmt;
+use std::path::Path;
+
+/// How a finding is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    /// As it should be.
+    Good,
+    /// Works, but less well than it could.
+    Notice,
+    /// Something that a user expects does not work.
+    Problem,
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How it is meant.
+    pub grade: Grade,
+    /// What was looked at.
+    pub subject: &'static str,
+    /// What was found, and what to do about it.
+    pub text: String,
+}
+
+/// The whole report; shown as text.
+#[derive(Clone, Debug, Default)]
+pub struct Report(pub Vec<Finding>);
+
+impl Report {
+    /// Whether anything that a user expects does not work.
+    pub fn has_problems(&self) -> bool {
+        self.0.iter().any(|finding| finding.grade == Grade::Problem)
+    }
+
+    fn add(&mut self, grade: Grade, subject: &'static str, text: impl Into<String>) {
+        self.0.push(Finding { grade, subject, text: text.into() });
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.0 {
+            let mark = match finding.grade {
+                Grade::Good => "ok     ",
+                Grade::Notice => "notice ",
+                Grade::Problem => "PROBLEM",
+            };
+            writeln!(f, "{mark}  {:<12} {}", finding.subject, finding.text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks at everything. Takes about two seconds, most of it for trying the encoders.
+pub fn examine(config: &Config, environment: &Environment, paths: &Paths) -> Report {
+    let mut report = Report::default();
+    crate::apply_debug(config);
+    directories(&mut report, paths);
+    let running = host(&mut report, config, paths);
+    if !running {
+        ports(&mut report, config);
+    }
+    display(&mut report, config);
+    programs(&mut report, config, environment);
+    encoders(&mut report, config, &probe(&ProbeConfig::default()));
+    firewall(&mut report, config);
+    input(&mut report);
+    report
+}
+
+fn directories(report: &mut Report, paths: &Paths) {
+    for (what, dir) in [("state", &paths.state_dir), ("runtime", &paths.runtime_dir)] {
+        let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+        if rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).is_ok() {
+            report.add(Grade::Good, "directories", format!("{what}: {}", dir.display()));
+        } else {
+            report.add(
+                Grade::Problem,
+                "directories",
+                format!("{what}: {} is not writable; change its owner, or set server.state_dir or XDG_RUNTIME_DIR", dir.display()),
+            );
+        }
+    }
+}
+
+fn host(report: &mut Report, config: &Config, paths: &Paths) -> bool {
+    let running = std::os::unix::net::UnixStream::connect(&paths.control_socket).is_ok();
+    if running {
+        report.add(Grade::Good, "host", format!("running, base port {}", config.server.ports.http()));
+    } else {
+        report.add(Grade::Notice, "host", "not running; start it with: lumen serve");
+    }
+    running
+}
+
+fn ports(report: &mut Report, config: &Config) {
+    let ports = config.server.ports;
+    let wanted = [
+        (Transport::Tcp, ports.https()),
+        (Transport::Tcp, ports.http()),
+        (Transport::Tcp, ports.rtsp()),
+        (Transport::Udp, ports.video()),
+        (Transport::Udp, ports.control()),
+        (Transport::Udp, ports.audio()),
+    ];
+    let mut all_free = true;
+    for (transport, port) in wanted {
+        let refused = match transport {
+            Transport::Tcp => lumen_net::bind::tcp(port).err().map(|error| error.to_string()),
+            Transport::Udp => std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).err().map(|error| {
+                let holder = port_holder(transport, port)
+                    .map_or_else(|| "a program that /proc does not name".to_owned(), |holder| holder.to_string());
+                format!("UDP port {port}: {error}; it is held by {holder}. End that program or set server.base_port")
+            }),
+        };
+        if let Some(text) = refused {
+            all_free = false;
+            report.add(Grade::Problem, "ports", text);
+        }
+    }
+    if all_free {
+        let list = wanted.map(|(transport, port)| format!("{port}/{}", transport.to_string().to_lowercase()));
+        report.add(Grade::Good, "ports", format!("free: {}", list.join(" ")));
+    }
+}
+
+fn display(report: &mut Report, config: &Config) {
+    match crate::display_kind(config.display.compositor) {
+        Ok(kind) => match lumen_display::choose(kind) {
+            Ok(choice) => report.add(
+                Grade::Good,
+                "display",
+                format!("asked for {}, uses {}: {}", choice.requested, choice.effective, choice.reason),
+            ),
+            Err(error) => report.add(Grade::Problem, "display", error.to_string()),
+        },
+        Err(error) => report.add(Grade::Problem, "display", error.to_string()),
+    }
+    if Path::new("/usr/share/X11/xkb/rules/evdev").exists() {
+        report.add(Grade::Good, "keyboard", "key maps are there");
+    } else {
+        report.add(Grade::Problem, "keyboard", "the key maps are missing: install the package xkb-data");
+    }
+}
+
+fn programs(report: &mut Report, config: &Config, environment: &Environment) {
+    let path = environment.path.as_deref().unwrap_or(crate::DEFAULT_PATH);
+    for app in &config.apps {
+        let launch = crate::app_launch(app);
+        match apps::resolve(&launch, path) {
+            Ok((program, _)) => {
+                report.add(Grade::Good, "apps", format!("\"{}\" runs {}", app.title, program.display()));
+            }
+            Err(error) => report.add(Grade::Problem, "apps", error.to_string()),
+        }
+    }
+}
+
+fn encoders(report: &mut Report, config: &Config, probed: &ProbeReport) {
+    for codec in &probed.codecs {
+        let grade = if codec.offered { Grade::Good } else { Grade::Notice };
+        report.add(grade, "encoders", format!("{}: {}", codec.codec, codec.reason));
+    }
+    let offers = crate::offered_codecs(config, probed);
+    if offers.is_empty() {
+        report.add(
+            Grade::Problem,
+            "encoders",
+            "no codec can be offered: install FFmpeg with libx264 (package libavcodec-extra or libavcodec-dev), or set video.codecs",
+        );
+    } else {
+        let names: Vec<_> = offers.iter().map(ToString::to_string).collect();
+        report.add(Grade::Good, "encoders", format!("offered to clients: {}", names.join(", ")));
+    }
+}
+
+fn firewall(report: &mut Report, config: &Config) {
+    let ports = config.server.ports;
+    let open = format!(
+        "open TCP {}, {}, {} and UDP {} to {} in it, and UDP 5353 for discovery",
+        ports.https(),
+        ports.http(),
+        ports.rtsp(),
+        ports.video(),
+        ports.audio()
+    );
+    let active = |unit: &str| Path::new(&format!("/run/systemd/units/invocation:{unit}.service")).exists()
+        || std::fs::symlink_metadata(format!("/run/systemd/units/invocation:{unit}.service")).is_ok();
+    let ufw = std::fs::read_to_string("/etc/ufw/ufw.conf").is_ok_and(|text| text.contains("ENABLED=yes"));
+    if ufw {
+        report.add(Grade::Notice, "firewall", format!("ufw is on: {open}"));
+    } else if active("firewalld") {
+        report.add(Grade::Notice, "firewall", format!("firewalld is on: {open}"));
+    } else if active("nftables") {
+        report.add(Grade::Notice, "firewall", format!("nftables rules are loaded: {open} unless they allow it already"));
+    } else {
+        report.add(Grade::Good, "firewall", "neither ufw, firewalld nor an nftables service is on");
+    }
+}
+
+fn input(report: &mut Report) {
+    let uinput = Path::new("/dev/uinput");
+    if !uinput.exists() {
+        report.add(Grade::Notice, "uinput", "/dev/uinput is missing (modprobe uinput); needed for gamepads, which this version does not have yet");
+    } else if rustix::fs::access(uinput, rustix::fs::Access::WRITE_OK).is_err() {
+        report.add(Grade::Notice, "uinput", "/dev/uinput is not writable for this user; needed for gamepads, which this version does not have yet");
+    } else {
+        report.add(Grade::Good, "uinput", "/dev/uinput is writable");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_its_holder() {
+        let taken = std::net::UdpSocket::bind("0.0.0.0:0").expect("a port");
+        let video = taken.local_addr().expect("bound").port();
+        let mut config = Config::default();
+        config.server.ports = lumen_config::Ports::new(video - 9).expect("high enough");
+        let mut report = Report::default();
+        ports(&mut report, &config);
+        assert!(report.has_problems());
+        let text = report.to_string();
+        assert!(text.contains(&format!("UDP port {video}")), "{text}");
+        assert!(text.contains("server.base_port"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_program_is_a_problem_with_a_remedy() {
+        let mut report = Report::default();
+        let environment = Environment { path: Some("/nonexistent".into()), ..Environment::default() };
+        programs(&mut report, &Config::default(), &environment);
+        assert!(report.has_problems());
+        assert!(report.to_string().contains("Install foot"), "{report}");
+    }
+
+    #[test]
+    fn an_unwritable_directory_is_a_problem() {
+        let mut report = Report::default();
+        let mut paths = Paths::new(None, &Environment::default(), &Config::default());
+        paths.state_dir = "/proc/lumen".into();
+        directories(&mut report, &paths);
+        assert!(report.has_problems());
+        assert!(report.to_string().contains("/proc/lumen"), "{report}");
+    }
+}

@@ -1,0 +1,216 @@
+//! Pairing: connections that wait for a PIN, and the person who enters it.
+
+use crate::clients::{ClientStore, PairedClient};
+use lumen_gamestream::Time;
+use lumen_gamestream::pairing::{AttemptId, Begin, HostIdentity, PairingTable, Step, confirmed, refused};
+use lumen_gamestream::query::Query;
+use lumen_media::clock;
+use lumen_web::ApiResponse;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A little more than an attempt lives, so that the table's own clock decides.
+const PATIENCE: Duration = Duration::from_secs(302);
+
+#[derive(Default)]
+struct Inner {
+    table: PairingTable,
+    /// Held connections of phase 1.
+    held: HashMap<AttemptId, oneshot::Sender<String>>,
+}
+
+/// All pairing attempts of the host.
+pub struct Pairings {
+    inner: Mutex<Inner>,
+    identity: HostIdentity,
+    clients: Arc<ClientStore>,
+    /// Seconds since 1970, for the date of a pairing.
+    wall_clock: fn() -> u64,
+}
+
+/// Ends an attempt whose client closed its connection.
+struct Held<'a> {
+    pairings: &'a Pairings,
+    id: AttemptId,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.pairings.lock();
+        inner.held.remove(&self.id);
+        inner.table.abandon(self.id, now());
+    }
+}
+
+fn now() -> Time {
+    Duration::from_nanos(clock::now().as_nanos())
+}
+
+impl Pairings {
+    /// Without attempts.
+    pub fn new(identity: HostIdentity, clients: Arc<ClientStore>, wall_clock: fn() -> u64) -> Self {
+        Self { inner: Mutex::default(), identity, clients, wall_clock }
+    }
+
+    /// `/pair` over plain HTTP. Phase 1 is answered when a person has entered the PIN.
+    pub async fn answer(&self, query: &Query, peer: SocketAddr) -> ApiResponse {
+        let reply = match Step::of(query) {
+            Step::Begin => self.begin(query, peer.ip()).await,
+            Step::Phase => self.phase(query, peer.ip()),
+            // Phase 5 proves something over HTTPS only.
+            Step::Confirm | Step::Unknown => refused(),
+        };
+        ApiResponse::xml(reply)
+    }
+
+    /// `/pair` over HTTPS from a paired client: phase 5.
+    pub fn confirm(&self, query: &Query) -> ApiResponse {
+        ApiResponse::xml(match Step::of(query) {
+            Step::Confirm => confirmed(),
+            _ => refused(),
+        })
+    }
+
+    /// `/unpair`: drops a pending attempt, never a pairing.
+    pub fn unpair(&self, _query: &Query, peer: SocketAddr) -> ApiResponse {
+        self.lock().table.unpair(peer.ip(), now());
+        ApiResponse::xml(lumen_gamestream::api::unpaired())
+    }
+
+    /// Who waits for a PIN, the longest first.
+    pub fn waiting(&self) -> Value {
+        let mut inner = self.lock();
+        inner.expire();
+        let waiting: Vec<_> = inner
+            .table
+            .waiting(now())
+            .iter()
+            .map(|attempt| {
+                json!({
+                    "address": attempt.peer.to_string(),
+                    "seconds": attempt.age.as_secs(),
+                    "failures": attempt.failures,
+                })
+            })
+            .collect();
+        Value::Array(waiting)
+    }
+
+    /// A person entered a PIN.
+    ///
+    /// # Errors
+    /// What that person should know.
+    pub fn enter_pin(&self, pin: &str, address: Option<&str>, name: Option<&str>) -> Result<String, String> {
+        let mut inner = self.lock();
+        inner.expire();
+        let waiting = inner.table.waiting(now());
+        let wanted: Option<IpAddr> = match address {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| format!("\"{text}\" is not an address"))?),
+        };
+        let fitting: Vec<_> =
+            waiting.iter().filter(|attempt| wanted.is_none_or(|address| attempt.peer == address)).collect();
+        let attempt = match (fitting.as_slice(), wanted) {
+            ([], _) if waiting.is_empty() => {
+                return Err("No client waits for a PIN. Start pairing on the client first.".into());
+            }
+            ([], _) => return Err("No client with that address waits; lumen pair lists who does.".into()),
+            ([one], _) => one,
+            // Of several attempts of one device the newest shows the PIN that a person sees.
+            ([.., newest], Some(_)) => newest,
+            (several, None) => {
+                let list: Vec<_> = several.iter().map(|attempt| attempt.peer.to_string()).collect();
+                return Err(format!("Several clients wait; say which with --address: {}", list.join(", ")));
+            }
+        };
+        let name = name.map_or_else(|| format!("client at {}", attempt.peer), str::to_owned);
+        let reply = inner
+            .table
+            .provide_pin(attempt.id, pin, &name, &self.identity, now())
+            .map_err(|error| error.to_string())?;
+        match inner.held.remove(&attempt.id).map(|held| held.send(reply)) {
+            Some(Ok(())) => Ok(format!(
+                "PIN sent to {}. The client says whether it was right; lumen clients lists it then.",
+                attempt.peer
+            )),
+            _ => Err("The client closed its connection; start pairing on it again.".into()),
+        }
+    }
+
+    async fn begin(&self, query: &Query, peer: IpAddr) -> String {
+        let (id, answer) = {
+            let mut inner = self.lock();
+            inner.expire();
+            match inner.table.begin(query, peer, now()) {
+                Begin::Refused { response_xml } => return response_xml,
+                Begin::Waiting { id, replaced } => {
+                    if let Some(held) = replaced.and_then(|replaced| inner.held.remove(&replaced)) {
+                        let _ = held.send(refused());
+                    }
+                    let (sender, answer) = oneshot::channel();
+                    inner.held.insert(id, sender);
+                    (id, answer)
+                }
+            }
+        };
+        let held = Held { pairings: self, id };
+        tracing::info!("{peer} asks to be paired: type the PIN that it shows, here or with: lumen pair PIN");
+        let reply = tokio::time::timeout(PATIENCE, answer).await;
+        drop(held);
+        match reply {
+            Ok(Ok(reply)) => reply,
+            _ => refused(),
+        }
+    }
+
+    fn phase(&self, query: &Query, peer: IpAddr) -> String {
+        let mut random = [0; 32];
+        if let Err(error) = getrandom::fill(&mut random) {
+            tracing::error!(%error, "no randomness for pairing");
+            return refused();
+        }
+        let outcome = {
+            let mut inner = self.lock();
+            inner.expire();
+            inner.table.phase(query, peer, &self.identity, random, now())
+        };
+        if outcome.failed {
+            tracing::warn!(%peer, "a pairing failed: the PIN was wrong");
+        }
+        if let Some(client) = outcome.paired {
+            let paired = PairedClient {
+                name: client.name,
+                certificate: client.cert_pem,
+                paired_at: (self.wall_clock)(),
+            };
+            let name = paired.name.clone();
+            // On disk before the reply: phase 5 comes at once, and a crash must not lose what the client believes.
+            match self.clients.add(paired) {
+                Ok(id) => tracing::info!(%name, %id, %peer, "paired"),
+                Err(error) => {
+                    tracing::error!(%error, "the pairing could not be kept");
+                    return refused();
+                }
+            }
+        }
+        outcome.response_xml
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn expire(&mut self) {
+        for id in self.table.expire(now()) {
+            if let Some(held) = self.held.remove(&id) {
+                let _ = held.send(refused());
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What one client's session holds: its output, its app, its stream. Carries out the effects of the session table.
+
+use crate::apps::{AppContext, RunningApp};
+use crate::control_stream::Admission;
+use crate::stream::{Stream, StreamSettings, encoder_config, packetizer_config};
+use crate::supervisor::{Event, Shared};
+use lumen_gamestream::api::ApiError;
+use lumen_gamestream::control::{ControlCipher, Termination};
+use lumen_gamestream::launch::LaunchRequest;
+use lumen_gamestream::sdp::{ClientFeatures, StreamParameters};
+use lumen_gamestream::session::{AppRun, ClientId, Connection, Effect, SessionId};
+use lumen_input::{Accept, Mapper};
+use lumen_media::{AppLaunch, FrameSource, InputSink, Mode, OutputSource, Timestamp, VirtualOutput, clock};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A virtual output and its picture source, which a stream borrows.
+struct Output {
+    mode: Mode,
+    source: Option<Box<dyn FrameSource>>,
+    input: Arc<dyn InputSink>,
+    env: Vec<(String, String)>,
+    // Last: the output goes when everything that uses it is gone.
+    _keepalive: Box<dyn Send>,
+}
+
+/// Everything that a client's session owns.
+#[derive(Default)]
+struct Resources {
+    // In the order in which they go: the stream reads the output, the app lives on it.
+    stream: Option<(SessionId, Stream)>,
+    app: Option<(AppRun, RunningApp)>,
+    output: Option<Output>,
+    /// When an output without a session goes.
+    linger_until: Option<Timestamp>,
+    /// Why the last StartApp or StartStream of a connection failed, for the request that waits for it.
+    failures: HashMap<SessionId, ApiError>,
+}
+
+/// One client's runtime. Effects are queued while the table is locked, so that they keep its order, and carried out one
+/// after another under a lock of their own, so that other clients do not wait for them.
+pub struct Runtime {
+    client: ClientId,
+    queue: Mutex<VecDeque<Effect>>,
+    resources: Mutex<Resources>,
+}
+
+/// What the status shows of a runtime.
+pub struct RuntimeView {
+    /// Mode of the output.
+    pub mode: Option<Mode>,
+    /// The stream's counters.
+    pub stats: Option<crate::stream::stats::Snapshot>,
+    /// The output waits for its client to come back.
+    pub lingering: bool,
+}
+
+impl Runtime {
+    /// Without resources.
+    pub fn new(client: ClientId) -> Self {
+        Self { client, queue: Mutex::default(), resources: Mutex::default() }
+    }
+
+    /// Queues an effect; the caller holds the table's lock.
+    pub fn push(&self, effect: Effect) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(effect);
+    }
+
+    /// Carries out what is queued.
+    pub fn work(&self, shared: &Arc<Shared>) {
+        let mut resources = self.resources.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            // Not in the loop's head: the lock must not be held while an effect is carried out.
+            let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(effect) = next else { return };
+            tracing::debug!(client = %self.client, ?effect, "effect");
+            resources.carry_out(effect, self.client, shared);
+        }
+    }
+
+    /// Why the last step of a connection failed, if it did.
+    pub fn take_failure(&self, session: SessionId) -> Option<ApiError> {
+        self.resources.lock().unwrap_or_else(PoisonError::into_inner).failures.remove(&session)
+    }
+
+    /// Drops the output if its time is over; says when to ask again, and whether anything is left to keep.
+    pub fn linger(&self, now: Timestamp) -> (Option<Timestamp>, bool) {
+        // Busy means in use.
+        let Ok(mut resources) = self.resources.try_lock() else { return (None, true) };
+        if resources.linger_until.is_some_and(|until| until <= now) {
+            resources.linger_until = None;
+            resources.output = None;
+            tracing::debug!(client = %self.client, "the output is gone");
+        }
+        let empty = resources.output.is_none() && resources.app.is_none() && resources.stream.is_none();
+        (resources.linger_until, !empty)
+    }
+
+    /// For the status; `None` while an effect is being carried out.
+    pub fn view(&self) -> Option<RuntimeView> {
+        let resources = self.resources.try_lock().ok()?;
+        Some(RuntimeView {
+            mode: resources.output.as_ref().map(|output| output.mode),
+            stats: resources.stream.as_ref().map(|(_, stream)| stream.stats().snapshot()),
+            lingering: resources.linger_until.is_some(),
+        })
+    }
+
+    /// Drops everything: the host stops.
+    pub fn clear(&self) {
+        *self.resources.lock().unwrap_or_else(PoisonError::into_inner) = Resources::default();
+    }
+}
+
+impl Resources {
+    fn carry_out(&mut self, effect: Effect, client: ClientId, shared: &Arc<Shared>) {
+        match effect {
+            Effect::StartApp { session, app, run, .. } => {
+                if let Err(error) = self.start_app(session, app, run, shared) {
+                    tracing::warn!(%client, error = %error.message, "the app could not be started");
+                    self.failures.insert(session, error);
+                }
+            }
+            Effect::StartStream { session } => {
+                if let Err(error) = self.start_stream(session, shared) {
+                    tracing::warn!(%client, error = %error.message, "the stream could not be started");
+                    self.failures.insert(session, error);
+                }
+            }
+            Effect::SendVideo { session } => {
+                if let Some((_, stream)) = self.stream.as_ref().filter(|(id, _)| *id == session) {
+                    stream.open();
+                    tracing::info!(%client, %session, "streaming");
+                }
+            }
+            // Sound comes with a later version; clients do not mind its absence.
+            Effect::SendAudio { .. } => {}
+            Effect::TerminateClient { session, termination } => {
+                shared.control().terminate(session, termination);
+            }
+            Effect::StopStream { session, reason, .. } => {
+                shared.control().release_input(session);
+                if let Some((_, stream)) = self.stream.take_if(|(id, _)| *id == session) {
+                    let counts = stream.stats().snapshot();
+                    let source = stream.stop();
+                    if let Some(output) = &mut self.output {
+                        output.source = source;
+                    }
+                    tracing::info!(%client, %session, %reason, frames = counts.frames, "stream ended");
+                }
+            }
+            Effect::Forget { session } => {
+                shared.control().forget(session);
+                shared.forget(session);
+            }
+            Effect::EndApp { run, .. } => {
+                if let Some((_, app)) = self.app.take_if(|(id, _)| *id == run) {
+                    drop(app);
+                    tracing::info!(%client, "app ended by the host");
+                }
+            }
+            Effect::Ended { run, .. } => {
+                // An app that ended by itself is still held here.
+                drop(self.app.take_if(|(id, _)| *id == run));
+                self.failures.clear();
+                let linger = Duration::from_secs(u64::from(shared.config().display.linger_seconds));
+                if self.output.is_some() {
+                    self.linger_until = Some(clock::now() + linger);
+                }
+                shared.event(Event::LookAgain);
+            }
+        }
+    }
+
+    fn start_app(
+        &mut self,
+        session: SessionId,
+        app: lumen_gamestream::applist::AppId,
+        run: AppRun,
+        shared: &Arc<Shared>,
+    ) -> Result<(), ApiError> {
+        let config = shared.config();
+        let entry = config
+            .apps
+            .iter()
+            .find(|entry| entry.id.as_i32() as u32 == app.as_u32())
+            .ok_or_else(|| ApiError::new(404, "The host does not have this app"))?;
+        let launch = crate::app_launch(entry);
+        let connection =
+            shared.connection(session).ok_or_else(|| ApiError::unavailable("The request was replaced"))?;
+        let mode = requested_mode(&connection.request)?;
+        self.output_at(mode, &launch, shared)?;
+        let Some(output) = &self.output else { return Err(ApiError::unavailable("There is no output")) };
+        let context = AppContext {
+            host_mark: shared.unique_id().to_owned(),
+            path: shared.search_path().to_owned(),
+            log_dir: shared.log_dir(),
+        };
+        let mut env = output.env.clone();
+        env.extend(client_environment(mode, &connection));
+        let events = shared.clone();
+        let running =
+            RunningApp::start(&launch, &env, &context, move || events.event(Event::AppEnded(run)))
+                .map_err(|error| ApiError::unavailable(error.to_string()))?;
+        self.app = Some((run, running));
+        self.linger_until = None;
+        Ok(())
+    }
+
+    /// Makes sure that there is an output at `mode`.
+    fn output_at(&mut self, mode: Mode, launch: &AppLaunch, shared: &Shared) -> Result<(), ApiError> {
+        if let Some(output) = &self.output {
+            if output.mode == mode {
+                return Ok(());
+            }
+        }
+        let started = clock::now();
+        let VirtualOutput { source, effective_mode, input, env, keepalive } =
+            shared.display().create(mode, launch).map_err(|error| ApiError::unavailable(error.to_string()))?;
+        let OutputSource::Frames(source) = source;
+        let took = clock::now().since(started);
+        tracing::info!(asked = %mode, effective = %effective_mode, ?took, "output made");
+        self.output = Some(Output {
+            mode: effective_mode,
+            source: Some(source),
+            input,
+            env,
+            _keepalive: keepalive,
+        });
+        Ok(())
+    }
+
+    fn start_stream(&mut self, session: SessionId, shared: &Arc<Shared>) -> Result<(), ApiError> {
+        let (Some(connection), Some(parameters)) = (shared.connection(session), shared.parameters(session))
+        else {
+            return Err(ApiError::unavailable("The request was replaced"));
+        };
+        let mode = announced_mode(&parameters)?;
+        self.output_at(mode, &AppLaunch::default(), shared)?;
+        let Some(output) = &mut self.output else { return Err(ApiError::unavailable("There is no output")) };
+        let source = output
+            .source
+            .take()
+            .ok_or_else(|| ApiError::unavailable("The output's pictures are in use"))?;
+
+        let config = shared.config();
+        let fec_percent = u8::try_from(config.video.fec_percent).unwrap_or(u8::MAX);
+        let mut encoder = encoder_config(&parameters, fec_percent);
+        encoder.qp_floor = config.video.qp_floor;
+        encoder.threads = config.video.threads.unwrap_or(0);
+        encoder.preset = shared.preset_for(&encoder);
+        let packets = packetizer_config(&parameters, &connection.request.key, fec_percent);
+        let settings = StreamSettings { fec_percent, idle_fps: config.video.idle_fps };
+        let route = shared.route(session).unwrap_or_default();
+        let events = shared.clone();
+        let ended = move |reason: crate::stream::pipeline::PipelineEnd| {
+            tracing::warn!(%session, %reason, "the stream cannot go on");
+            events.event(Event::StreamFailed(session, Termination::FrameConversion));
+        };
+        let place = (shared.video_port(), route);
+        let stream = match Stream::prepare(source, &encoder, packets, &settings, place, ended) {
+            Ok(stream) => stream,
+            Err((error, source)) => {
+                output.source = Some(source);
+                return Err(ApiError::unavailable(error.to_string()));
+            }
+        };
+        let legacy = !parameters.client_features.contains(ClientFeatures::SESSION_ID);
+        let accept = Accept {
+            keyboard: config.input.keyboard,
+            pointer: config.input.pointer,
+            touch: config.input.touch,
+        };
+        shared.control().admit(
+            session,
+            Admission {
+                connect_data: connection.connect_data,
+                legacy_address: legacy.then_some(connection.peer),
+                cipher: ControlCipher::new(&connection.request.key, parameters.control),
+                mapper: Mapper::new(output.input.clone(), accept),
+                idr: stream.idr_handle(),
+                stats: stream.stats(),
+            },
+        );
+        tracing::info!(
+            %session, %mode, codec = %encoder.codec, preset = ?encoder.preset, kbps = encoder.bitrate_bps / 1000,
+            encrypted = packets_encrypted(&parameters), "stream ready"
+        );
+        self.stream = Some((session, stream));
+        Ok(())
+    }
+}
+
+fn packets_encrypted(parameters: &StreamParameters) -> bool {
+    parameters.encryption.contains(lumen_gamestream::sdp::Encryption::VIDEO)
+}
+
+/// The mode of a launch; ANNOUNCE has the last word, so one that is left open starts at 60 Hz.
+pub fn requested_mode(request: &LaunchRequest) -> Result<Mode, ApiError> {
+    const DEFAULT_REFRESH_MHZ: u32 = 60_000;
+    let (width, height, refresh) = match &request.mode {
+        Some(mode) => (mode.width, mode.height, mode.refresh_mhz.unwrap_or(DEFAULT_REFRESH_MHZ)),
+        None => (1920, 1080, DEFAULT_REFRESH_MHZ),
+    };
+    Mode::new(width, height, refresh).map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+/// The mode that ANNOUNCE fixed.
+pub fn announced_mode(parameters: &StreamParameters) -> Result<Mode, ApiError> {
+    Mode::new(parameters.width, parameters.height, parameters.refresh_mhz())
+        .map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+/// What an app may want to know of the client.
+fn client_environment(mode: Mode, connection: &Connection) -> Vec<(String, String)> {
+    vec![
+        ("LUMEN_CLIENT_WIDTH".into(), mode.width().to_string()),
+        ("LUMEN_CLIENT_HEIGHT".into(), mode.height().to_string()),
+        ("LUMEN_CLIENT_REFRESH_MHZ".into(), mode.refresh_mhz().to_string()),
+        ("LUMEN_CLIENT_ADDRESS".into(), connection.peer.to_string()),
+    ]
+}

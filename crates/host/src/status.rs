@@ -1,0 +1,127 @@
+//! `lumen status`: what the host is doing, for people and for programs.
+
+use crate::supervisor::Shared;
+use lumen_gamestream::session::State;
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// What does not change while the host runs.
+pub struct Facts {
+    /// Shown name.
+    pub name: String,
+    /// Requested and effective display backend, with the reason.
+    pub display: lumen_display::Choice,
+    /// Codecs offered.
+    pub codecs: Vec<lumen_media::Codec>,
+    /// Kernel takes packets in runs.
+    pub gso: bool,
+}
+
+/// Everything at this moment.
+pub fn collect(shared: &Shared, facts: &Facts) -> Value {
+    let config = shared.config();
+    let mut sessions = Vec::new();
+    shared.for_each_session(|session, runtime| {
+        let view = runtime.and_then(|runtime| runtime.view());
+        let state = match session.state() {
+            State::Pending { .. } => "pending",
+            State::Starting { .. } => "starting",
+            State::Streaming { .. } => "streaming",
+            State::Paused { .. } => "paused",
+        };
+        let app = config.apps.iter().find(|app| app.id.as_i32() as u32 == session.app().as_u32());
+        let stats = view.as_ref().and_then(|view| view.stats.clone());
+        sessions.push(json!({
+            "client": session.client().to_string(),
+            "name": shared.clients().find(session.client()).map(|client| client.name),
+            "address": session.connection().map(|connection| connection.peer.to_string()),
+            "app": app.map(|app| app.title.clone()),
+            "state": state,
+            "mode": view.as_ref().and_then(|view| view.mode).map(|mode| mode.to_string()),
+            "codec": session.parameters().map(|parameters| format!("{:?}", parameters.codec)),
+            "encrypted": session.parameters().map(|parameters| parameters.encryption.bits()),
+            "stages": stats.as_ref().map(|stats| json!(stats.stages)),
+            "counters": stats.map(|stats| json!(stats)),
+        }));
+    });
+    let ports = config.server.ports;
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "name": facts.name,
+        "ports": {
+            "http": ports.http(), "https": ports.https(), "rtsp": ports.rtsp(),
+            "video": ports.video(), "control": ports.control(), "audio": ports.audio(),
+        },
+        "display": {
+            "requested": facts.display.requested.to_string(),
+            "effective": facts.display.effective.to_string(),
+            "reason": facts.display.reason,
+        },
+        "zero_copy": {
+            "requested": config.capture.zero_copy,
+            "effective": false,
+            "reason": "this version encodes in software only",
+        },
+        "gso": facts.gso,
+        "codecs": facts.codecs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "encoders": shared.probe().codecs.iter().map(|codec| json!({
+            "codec": codec.codec.to_string(), "library": codec.library,
+            "offered": facts.codecs.contains(&codec.codec), "reason": codec.reason,
+        })).collect::<Vec<_>>(),
+        "paired_clients": shared.clients().all().len(),
+        "sessions": sessions,
+    })
+}
+
+/// The same for people.
+pub fn for_people(status: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("–").to_owned();
+    let mut out = String::new();
+    let codecs: Vec<_> = status["codecs"].as_array().into_iter().flatten().map(text).collect();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "{} (Lumen {}), ports from {}, offers {}",
+        text(&status["name"]),
+        text(&status["version"]),
+        status["ports"]["http"],
+        codecs.join(", ")
+    );
+    for path in ["display", "zero_copy"] {
+        let entry = &status[path];
+        let _ = writeln!(
+            out,
+            "{path}: asked for {}, uses {} ({})",
+            entry["requested"], entry["effective"], text(&entry["reason"])
+        );
+    }
+    let _ = writeln!(out, "paired clients: {}", status["paired_clients"]);
+    let sessions = status["sessions"].as_array().cloned().unwrap_or_default();
+    if sessions.is_empty() {
+        let _ = write!(out, "no session");
+    }
+    for session in sessions {
+        let _ = write!(
+            out,
+            "\n{} at {}: \"{}\", {} {} {}",
+            text(&session["name"]),
+            text(&session["address"]),
+            text(&session["app"]),
+            text(&session["state"]),
+            text(&session["mode"]),
+            text(&session["codec"])
+        );
+        if let Some(stages) = session["stages"].as_object() {
+            for stage in ["wait", "convert", "queue", "encode", "packetize", "send", "total"] {
+                let Some(times) = stages.get(stage) else { continue };
+                let ms = |key: &str| times[key].as_f64().unwrap_or(0.0) / 1000.0;
+                let _ = write!(
+                    out,
+                    "\n  {stage:<10} p50 {:>7.2} ms  p95 {:>7.2} ms  p99 {:>7.2} ms",
+                    ms("p50"), ms("p95"), ms("p99")
+                );
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,525 @@
+//! Sessions: feeds what happens into the session table and has its effects carried out.
+//!
+//! Two locks, always in this order: a client's resources (held while an effect is carried out, possibly for seconds), then
+//! the table (held for moments only). So no request about one client waits for another's app to end.
+
+use crate::clients::ClientStore;
+use crate::control_stream::ControlStreams;
+use crate::runtime::{self, Runtime};
+use crate::stream::sender::Route;
+use lumen_config::Config;
+use lumen_encode::{EncoderConfig, Preset, ProbeReport};
+use lumen_gamestream::Time;
+use lumen_gamestream::api::ApiError;
+use lumen_gamestream::applist::AppId;
+use lumen_gamestream::control::Termination;
+use lumen_gamestream::launch::LaunchRequest;
+use lumen_gamestream::ping::Ping;
+use lumen_gamestream::rtsp::{Exchange, Handshake, HandshakeConfig, Incoming, Router, RtspError, RtspEvent, StreamPorts};
+use lumen_gamestream::sdp::{HostFeatures, StreamParameters};
+use lumen_gamestream::session::{
+    AppRun, ClientId, Connection, Effect, LaunchOrder, Policy, SessionId, SessionTable, StreamKind,
+};
+use lumen_media::{Timestamp, VirtualDisplay, clock};
+use lumen_net::Path;
+use lumen_net::udp::UdpPort;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Events that wait for the supervisor's thread: a few per session and second at most.
+const EVENTS: usize = 1024;
+
+/// Something that happened outside of a request.
+#[derive(Debug)]
+pub enum Event {
+    /// An app and all it started are gone.
+    AppEnded(AppRun),
+    /// The control stream is connected.
+    ControlConnected(SessionId),
+    /// The control stream is gone.
+    ControlDisconnected(SessionId),
+    /// A ping came.
+    Ping(SessionId, StreamKind),
+    /// A stream cannot go on.
+    StreamFailed(SessionId, Termination),
+    /// A deadline may have changed.
+    LookAgain,
+    /// The host stops.
+    Stop,
+}
+
+/// What the host gives the supervisor.
+pub struct Parts {
+    /// Settings.
+    pub config: Config,
+    /// `uniqueid`.
+    pub unique_id: String,
+    /// Paired clients.
+    pub clients: Arc<ClientStore>,
+    /// Makes outputs.
+    pub display: Box<dyn VirtualDisplay>,
+    /// What the encoders can do.
+    pub probe: ProbeReport,
+    /// Where video is sent from.
+    pub video_port: Arc<UdpPort>,
+    /// Where apps are looked for.
+    pub search_path: String,
+    /// Where the output of apps goes.
+    pub log_dir: PathBuf,
+    /// What RTSP offers.
+    pub features: HostFeatures,
+    /// What the session table grants.
+    pub policy: Policy,
+}
+
+struct Tables {
+    sessions: SessionTable,
+    handshakes: Router<SessionId>,
+    runtimes: HashMap<ClientId, Arc<Runtime>>,
+    /// Connections that are not forgotten yet.
+    connections: HashMap<SessionId, (ClientId, Route)>,
+}
+
+/// What all parts of the host share.
+pub struct Shared {
+    parts: Parts,
+    config: RwLock<Arc<Config>>,
+    tables: Mutex<Tables>,
+    control: OnceLock<ControlStreams>,
+    events: SyncSender<Event>,
+}
+
+/// The supervisor and its thread.
+pub struct Supervisor {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn time(now: Timestamp) -> Time {
+    Duration::from_nanos(now.as_nanos())
+}
+
+impl Supervisor {
+    /// Starts the thread. `control` serves the control port and is told where to report.
+    pub fn start(
+        parts: Parts,
+        control: impl FnOnce(Arc<Shared>) -> std::io::Result<ControlStreams>,
+    ) -> std::io::Result<Self> {
+        let (events, received) = sync_channel(EVENTS);
+        let shared = Arc::new(Shared {
+            config: RwLock::new(Arc::new(parts.config.clone())),
+            tables: Mutex::new(Tables {
+                sessions: SessionTable::new(parts.policy),
+                handshakes: Router::new(),
+                runtimes: HashMap::new(),
+                connections: HashMap::new(),
+            }),
+            parts,
+            control: OnceLock::new(),
+            events,
+        });
+        let streams = control(shared.clone())?;
+        let _ = shared.control.set(streams);
+        let worker = shared.clone();
+        let thread =
+            std::thread::Builder::new().name("lumen-tick".into()).spawn(move || worker.run(&received))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// What the rest of the host needs of it.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        let _ = self.shared.events.send(Event::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    // --- what requests ask ---
+
+    /// A `/launch`: starts the app on an output of the client's mode. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// What the client shows to its user.
+    pub fn launch(
+        self: &Arc<Self>,
+        client: ClientId,
+        request: LaunchRequest,
+        peer: IpAddr,
+    ) -> Result<Connection, ApiError> {
+        self.connect(client, request, peer, SessionTable::launch)
+    }
+
+    /// A `/resume`: gets ready for the client's return to its app.
+    ///
+    /// # Errors
+    /// What the client shows to its user.
+    pub fn resume(
+        self: &Arc<Self>,
+        client: ClientId,
+        request: LaunchRequest,
+        peer: IpAddr,
+    ) -> Result<Connection, ApiError> {
+        self.connect(client, request, peer, SessionTable::resume)
+    }
+
+    /// A `/cancel`: ends the client's session. The state is clear at once; returns when its app is gone.
+    pub fn cancel(self: &Arc<Self>, client: ClientId) {
+        self.transition(|table, now| table.cancel(client, now));
+    }
+
+    /// Ends the session of a client that was unpaired.
+    pub fn evict(self: &Arc<Self>, client: ClientId) {
+        self.transition(|table, now| table.evict(client, now));
+    }
+
+    /// The app that runs for this client.
+    pub fn current_game(&self, client: ClientId) -> Option<AppId> {
+        self.tables().sessions.current_game(client)
+    }
+
+    /// Takes an RTSP message; the bytes to answer. ANNOUNCE makes the stream ready, which takes some milliseconds.
+    ///
+    /// # Errors
+    /// Why the connection is to be closed without an answer.
+    pub fn rtsp(self: &Arc<Self>, incoming: &Incoming, peer: IpAddr) -> Result<Vec<u8>, RtspError> {
+        let (session, Exchange { event, mut response }) = {
+            let mut tables = self.tables();
+            let (session, exchange) = tables.handshakes.receive(incoming, peer)?;
+            tables.sessions.rtsp_progress(session, time(clock::now()));
+            (session, exchange)
+        };
+        match event {
+            None => {}
+            Some(RtspEvent::Announced(parameters)) => {
+                if let Err(error) = self.announced(session, *parameters) {
+                    let status = u16::try_from(error.status).unwrap_or(503);
+                    response = response.refused(status, &error.message);
+                }
+            }
+            Some(RtspEvent::Play) => self.transition(|table, now| table.played(session, now)),
+            Some(RtspEvent::Teardown) => self.transition(|table, now| table.torn_down(session, now)),
+        }
+        self.event(Event::LookAgain);
+        // A TEARDOWN voids its own handshake; the answer no longer matters then.
+        self.tables().handshakes.encode(session, &response).ok_or(RtspError::Nobody)
+    }
+
+    /// Learns from a ping where a client listens.
+    pub fn ping(&self, kind: StreamKind, ping: &Ping, path: Path) {
+        let tables = self.tables();
+        let session = match ping {
+            Ping::Payload { payload, .. } => tables.sessions.by_ping(payload),
+            Ping::Legacy => tables.sessions.by_peer(path.remote.ip()),
+        };
+        let Some(session) = session else { return };
+        let route = tables.connections.get(&session).map(|(_, route)| route.clone());
+        drop(tables);
+        // Sound is not sent yet, so only the video address is kept.
+        let news = match kind {
+            StreamKind::Video => route.is_some_and(|route| route.learn(path)),
+            StreamKind::Audio => true,
+        };
+        if news {
+            self.event(Event::Ping(session, kind));
+        }
+    }
+
+    // --- what happens by itself ---
+
+    /// Reports an event; never waits. A full queue means that the host is drowning, and the event is lost.
+    pub fn event(&self, event: Event) {
+        match self.events.try_send(event) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(event)) => {
+                tracing::error!(?event, "the supervisor does not keep up; an event was lost");
+            }
+        }
+    }
+
+    fn run(self: Arc<Self>, events: &Receiver<Event>) {
+        loop {
+            let now = clock::now();
+            self.transition(|table, now| table.tick(now));
+            let deadline = self.next_deadline(now);
+            let event = match deadline {
+                Some(at) => match events.recv_timeout(at.since(clock::now())) {
+                    Ok(event) => event,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                },
+                None => match events.recv() {
+                    Ok(event) => event,
+                    Err(_) => return,
+                },
+            };
+            match event {
+                Event::AppEnded(run) => self.transition(|table, now| table.app_ended(run, now)),
+                Event::ControlConnected(id) => self.transition(|table, now| table.control_connected(id, now)),
+                Event::ControlDisconnected(id) => {
+                    self.transition(|table, now| table.control_disconnected(id, now));
+                }
+                Event::Ping(id, kind) => self.transition(|table, _| table.ping_learned(id, kind)),
+                Event::StreamFailed(id, termination) => {
+                    self.transition(|table, now| table.stream_failed(id, termination, now));
+                }
+                Event::LookAgain => {}
+                Event::Stop => {
+                    self.transition(|table, now| table.shut_down(now));
+                    let runtimes: Vec<_> = self.tables().runtimes.drain().map(|(_, runtime)| runtime).collect();
+                    runtimes.iter().for_each(|runtime| runtime.clear());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Lets go of outputs whose time is over, and says when to look again.
+    fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let runtimes: Vec<_> = self.tables().runtimes.clone().into_iter().collect();
+        let mut next = None;
+        for (client, runtime) in runtimes {
+            let (again, keep) = runtime.linger(now);
+            next = earlier(next, again);
+            if !keep {
+                let mut tables = self.tables();
+                if tables.sessions.of_client(client).is_none() {
+                    tables.runtimes.remove(&client);
+                }
+            }
+        }
+        let table = self.tables().sessions.next_deadline();
+        earlier(next, table.map(|at| Timestamp::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX))))
+    }
+
+    // --- transitions ---
+
+    fn connect(
+        self: &Arc<Self>,
+        client: ClientId,
+        request: LaunchRequest,
+        peer: IpAddr,
+        enter: fn(&mut SessionTable, ClientId, LaunchOrder, Time) -> Result<(SessionId, Vec<Effect>), ApiError>,
+    ) -> Result<Connection, ApiError> {
+        // First of all: a mode that cannot be must not cost the running app.
+        runtime::requested_mode(&request)?;
+        let mut random = [0; 20];
+        getrandom::fill(&mut random)
+            .map_err(|error| ApiError::unavailable(format!("no randomness: {error}")))?;
+        let (runtime, connection) = {
+            let mut tables = self.tables();
+            let now = time(clock::now());
+            let order = LaunchOrder { request, peer, random };
+            let (id, effects) = enter(&mut tables.sessions, client, order, now)?;
+            let Some(connection) = tables.sessions.session(id).and_then(|session| session.connection()).cloned()
+            else {
+                return Err(ApiError::unavailable("The request was replaced"));
+            };
+            tables.connections.insert(id, (client, Route::default()));
+            let handshake = Handshake::new(self.handshake_config(&connection));
+            tables.handshakes.insert(id, handshake);
+            let runtime =
+                tables.runtimes.entry(client).or_insert_with(|| Arc::new(Runtime::new(client))).clone();
+            effects.into_iter().for_each(|effect| runtime.push(effect));
+            (runtime, connection)
+        };
+        runtime.work(self);
+        self.event(Event::LookAgain);
+        match runtime.take_failure(connection.id) {
+            None => Ok(connection),
+            Some(error) => {
+                let run = {
+                    let tables = self.tables();
+                    tables.sessions.session(connection.id).map(|session| session.run())
+                };
+                if let Some(run) = run {
+                    self.transition(|table, now| table.app_ended(run, now));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn announced(self: &Arc<Self>, session: SessionId, parameters: StreamParameters) -> Result<(), ApiError> {
+        runtime::announced_mode(&parameters)?;
+        self.transition(|table, now| table.announced(session, parameters, now));
+        let failure = self.runtime_of(session).and_then(|runtime| runtime.take_failure(session));
+        match failure {
+            None => Ok(()),
+            Some(error) => {
+                self.transition(|table, now| {
+                    table.stream_failed(session, Termination::FrameConversion, now)
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// One step of the table and what follows from it.
+    fn transition(self: &Arc<Self>, step: impl FnOnce(&mut SessionTable, Time) -> Vec<Effect>) {
+        let mut touched: Vec<Arc<Runtime>> = Vec::new();
+        {
+            let mut tables = self.tables();
+            let effects = step(&mut tables.sessions, time(clock::now()));
+            for effect in effects {
+                let client = match effect {
+                    Effect::StartApp { client, .. }
+                    | Effect::EndApp { client, .. }
+                    | Effect::Ended { client, .. } => Some(client),
+                    Effect::StartStream { session }
+                    | Effect::SendAudio { session }
+                    | Effect::SendVideo { session }
+                    | Effect::TerminateClient { session, .. }
+                    | Effect::StopStream { session, .. }
+                    | Effect::Forget { session } => tables.connections.get(&session).map(|(client, _)| *client),
+                };
+                let Some(runtime) = client.and_then(|client| tables.runtimes.get(&client)) else { continue };
+                runtime.push(effect);
+                if !touched.iter().any(|known| Arc::ptr_eq(known, runtime)) {
+                    touched.push(runtime.clone());
+                }
+            }
+        }
+        for runtime in touched {
+            runtime.work(self);
+        }
+    }
+
+    fn handshake_config(&self, connection: &Connection) -> HandshakeConfig {
+        let ports = self.config().server.ports;
+        HandshakeConfig {
+            seal: connection.encrypted_rtsp.then(|| connection.request.key.clone()),
+            peer: connection.peer,
+            features: self.parts.features.clone(),
+            ports: StreamPorts { audio: ports.audio(), video: ports.video(), control: ports.control() },
+            ping_payload: connection.ping_payload,
+            connect_data: connection.connect_data,
+            token: connection.rtsp_token.clone(),
+        }
+    }
+
+    // --- what effects need ---
+
+    /// The settings now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the settings; running streams keep theirs.
+    pub fn set_config(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Paired clients.
+    pub fn clients(&self) -> &ClientStore {
+        &self.parts.clients
+    }
+
+    /// The control streams.
+    pub fn control(&self) -> &ControlStreams {
+        self.control.get().expect("set before the first session can exist")
+    }
+
+    /// The display backend.
+    pub fn display(&self) -> &dyn VirtualDisplay {
+        self.parts.display.as_ref()
+    }
+
+    /// What the encoders can do.
+    pub fn probe(&self) -> &ProbeReport {
+        &self.parts.probe
+    }
+
+    /// `uniqueid`, which also marks this host's processes.
+    pub fn unique_id(&self) -> &str {
+        &self.parts.unique_id
+    }
+
+    /// Where apps are looked for.
+    pub fn search_path(&self) -> &str {
+        &self.parts.search_path
+    }
+
+    /// Where the output of apps goes.
+    pub fn log_dir(&self) -> PathBuf {
+        self.parts.log_dir.clone()
+    }
+
+    /// Where video is sent from.
+    pub fn video_port(&self) -> Arc<UdpPort> {
+        self.parts.video_port.clone()
+    }
+
+    /// What a connection set up; `None` when it was replaced.
+    pub fn connection(&self, session: SessionId) -> Option<Connection> {
+        self.tables().sessions.session(session)?.connection().cloned()
+    }
+
+    /// What ANNOUNCE fixed for a connection.
+    pub fn parameters(&self, session: SessionId) -> Option<StreamParameters> {
+        self.tables().sessions.session(session)?.parameters().cloned()
+    }
+
+    /// Where a connection's video goes.
+    pub fn route(&self, session: SessionId) -> Option<Route> {
+        self.tables().connections.get(&session).map(|(_, route)| route.clone())
+    }
+
+    /// Drops what belongs to a void connection.
+    pub fn forget(&self, session: SessionId) {
+        let mut tables = self.tables();
+        tables.connections.remove(&session);
+        tables.handshakes.remove(session);
+    }
+
+    /// The encoder preset for a stream: as configured, or what the probe found to leave headroom.
+    pub fn preset_for(&self, encoder: &EncoderConfig) -> Preset {
+        match self.config().video.preset {
+            lumen_config::Preset::Auto => {
+                self.probe().preset_for(encoder.codec, encoder.width, encoder.height, encoder.refresh_mhz)
+            }
+            lumen_config::Preset::Ultrafast => Preset::Fast,
+            _ => Preset::Better,
+        }
+    }
+
+    /// Calls `each` with every session and its client's runtime.
+    pub fn for_each_session(
+        &self,
+        mut each: impl FnMut(&lumen_gamestream::session::Session, Option<&Runtime>),
+    ) {
+        let tables = self.tables();
+        for session in tables.sessions.sessions() {
+            each(session, tables.runtimes.get(&session.client()).map(AsRef::as_ref));
+        }
+    }
+
+    fn runtime_of(&self, session: SessionId) -> Option<Arc<Runtime>> {
+        let tables = self.tables();
+        let (client, _) = tables.connections.get(&session)?;
+        tables.runtimes.get(client).cloned()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
