@@ -207,3 +207,16 @@ impl Stream {
         todo!()
     }
 }
+
+/// Receive buffer of the client's sockets: 2048 packets, as stock clients ask for (protocol text §6.12).
+const RECEIVE_BUFFER: usize = 2048 * 1500;
+
+/// A UDP socket with a large receive buffer.
+pub(crate) fn udp_socket(bind: std::net::SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(bind), Type::DGRAM, Some(Protocol::UDP))?;
+    // The kernel grants what it may; less is no error.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
+    socket.bind(&bind.into())?;
+    Ok(socket.into())
+}
