@@ -122,14 +122,24 @@ impl UdpPort {
                     Err(error) => self.note_gso_error(&error),
                 }
             }
-            for datagram in part.chunks(segment) {
-                match self.send(path, datagram) {
-                    Ok(()) => report.calls += 1,
-                    Err(_) => report.lost += 1,
+            self.send_singly(path, part, segment, &mut report);
+        }
+        report
+    }
+
+    fn send_singly(&self, path: &Path, run: &[u8], segment: usize, report: &mut RunReport) {
+        let mut stuck = false;
+        for datagram in run.chunks(segment) {
+            // A buffer that stayed full for 100 ms will not take the rest either; each would wait as long again.
+            let result = if stuck { Err(io::ErrorKind::TimedOut.into()) } else { self.send(path, datagram) };
+            match result {
+                Ok(()) => report.calls += 1,
+                Err(error) => {
+                    stuck |= error.kind() == io::ErrorKind::TimedOut;
+                    report.lost += 1;
                 }
             }
         }
-        report
     }
 
     /// Receives into `buffer`, which should hold 64 KiB, and calls `each` for every datagram in it. Never waits.
