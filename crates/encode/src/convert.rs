@@ -258,11 +258,12 @@ mod tests {
         swapped.format = PixelFormat::Rgbx;
         let pool = PlanesPool::new(322, 182);
         let converter = Converter::new(322, 182, Colour::BT709_LIMITED);
-        let [plain, padded, short, swapped] = [plain, padded, ending_with_its_last_pixel, swapped].map(|frame| {
-            let mut planes = pool.acquire();
-            converter.convert(&frame, &mut planes).expect("fits");
-            planes
-        });
+        let [plain, padded, short, swapped] =
+            [plain, padded, ending_with_its_last_pixel, swapped].map(|frame| {
+                let mut planes = pool.acquire();
+                converter.convert(&frame, &mut planes).expect("fits");
+                planes
+            });
         for other in [padded, short, swapped] {
             for y in 0..182 {
                 let row = y * plain.luma_stride()..y * plain.luma_stride() + 322;

@@ -9,10 +9,11 @@ use std::sync::Arc;
 /// How much work goes into a bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Preset {
-    /// What every machine affords: x264 `ultrafast` with CABAC and deblocking, SVT-AV1 13.
+    /// What every machine affords: x264 `ultrafast` plus what pays for itself, SVT-AV1 13.
     #[default]
     Fast,
-    /// About half as much work again: x264 `superfast`, SVT-AV1 12. [`crate::ProbeReport::preset_for`] says when.
+    /// About half as much work again: x264 with a finer motion search, SVT-AV1 12.
+    /// [`crate::ProbeReport::preset_for`] says when.
     Better,
 }
 
@@ -33,7 +34,8 @@ pub struct EncoderConfig {
     /// not say. H.264 only: pictures get this many or, where more threads help, one per thread. To get one slice
     /// whatever the machine has, set `threads` to 1 as well.
     pub slices: u32,
-    /// Reference frames at most (protocol text §5.6, `maxNumReferenceFrames`): 1 = a single one, 0 = no limit.
+    /// Reference frames at most (protocol text §5.6, `maxNumReferenceFrames`): 1 = a single one, 0 = no limit. The
+    /// software encoders use a single one always (x265 and x264), or what low delay allows (SVT-AV1).
     pub max_ref_frames: u32,
     /// Matrix and range of the planes, written into the bitstream (protocol text §6.11).
     pub colour: Colour,

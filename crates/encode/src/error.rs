@@ -16,7 +16,9 @@ pub enum EncodeError {
         remedy: &'static str,
     },
     /// The encoder's library is too old for streaming.
-    #[error("{library} {version} keeps pictures back and ignores forced key frames; {needed} or newer is needed")]
+    #[error(
+        "{library} {version} keeps pictures back and ignores forced key frames; {needed} or newer is needed"
+    )]
     TooOld {
         /// The encoder, by its name in FFmpeg.
         library: &'static str,
@@ -44,13 +46,17 @@ pub enum EncodeError {
         got: (u32, u32),
     },
     /// The encoder keeps pictures back, which adds a frame or more of delay.
-    #[error("{library} keeps pictures back instead of answering each with an access unit; it cannot be used for streaming. Install a newer version")]
+    #[error(
+        "{library} keeps pictures back instead of answering each with an access unit; it cannot be used for streaming. Install a newer version"
+    )]
     Withheld {
         /// The encoder, by its name in FFmpeg.
         library: &'static str,
     },
     /// The encoder answered a forced key frame with a predicted one.
-    #[error("{library} ignores forced key frames, so that a client could never recover from loss. Install a newer version")]
+    #[error(
+        "{library} ignores forced key frames, so that a client could never recover from loss. Install a newer version"
+    )]
     KeyFrameIgnored {
         /// The encoder, by its name in FFmpeg.
         library: &'static str,

@@ -85,7 +85,9 @@ impl FileWriter {
             ("mkv", _) => Some("matroska"),
             ("mp4", _) => Some("mp4"),
             ("ivf", Codec::Av1) => Some("ivf"),
-            ("h264" | "264", Codec::H264) | ("hevc" | "h265" | "265", Codec::Hevc) | ("obu", Codec::Av1) => None,
+            ("h264" | "264", Codec::H264) | ("hevc" | "h265" | "265", Codec::Hevc) | ("obu", Codec::Av1) => {
+                None
+            }
             _ => {
                 let raw = match info.codec {
                     Codec::H264 => ".h264",

@@ -171,7 +171,13 @@ pub fn probe(config: &ProbeConfig) -> ProbeReport {
     ProbeReport { codecs, cores, ffmpeg: crate::sys::version(), took }
 }
 
-fn refine(report: &mut CodecReport, content: &Content, mode: &Mode, preset: Preset, deadline: clock::Timestamp) {
+fn refine(
+    report: &mut CodecReport,
+    content: &Content,
+    mode: &Mode,
+    preset: Preset,
+    deadline: clock::Timestamp,
+) {
     if deadline.since(clock::now()).is_zero() {
         return;
     }
@@ -309,7 +315,7 @@ fn draw(pool: &PlanesPool, offset: usize) -> Planes {
             *pixel = if in_image(x, y) {
                 // A gradient with grain.
                 (32 + (x / 4 + y / 3) % 160 + noise(x, y) % 16) as u8
-            } else if y % 20 < 12 && noise(x / 2, y / 2 + y / 20 * 977) % 3 == 0 {
+            } else if y % 20 < 12 && noise(x / 2, y / 2 + y / 20 * 977).is_multiple_of(3) {
                 40
             } else {
                 225
@@ -382,7 +388,11 @@ mod tests {
             report.preset_for(Codec::H264, width, height, refresh_mhz)
         };
         let small = report(2, 6);
-        assert_eq!(preset(&small, 1280, 720, 60_000), Preset::Better, "6 of 16.7 ms, 6 of 33.3 ms of two cores");
+        assert_eq!(
+            preset(&small, 1280, 720, 60_000),
+            Preset::Better,
+            "6 of 16.7 ms, 6 of 33.3 ms of two cores"
+        );
         assert_eq!(preset(&small, 1920, 1080, 60_000), Preset::Fast, "13.5 ms scaled");
         assert_eq!(preset(&small, 1920, 1080, 30_000), Preset::Fast, "a fifth of two cores is 13.3 ms");
         assert_eq!(preset(&small, 1280, 720, 120_000), Preset::Fast);
@@ -395,7 +405,8 @@ mod tests {
 
     #[test]
     fn content_moves_back_and_forth() {
-        let content = Content::new(&Mode { width: 64, height: 64, refresh_mhz: 60_000, bitrate_bps: 1_000_000 });
+        let content =
+            Content::new(&Mode { width: 64, height: 64, refresh_mhz: 60_000, bitrate_bps: 1_000_000 });
         for number in 0..40 {
             let (one, next) = (content.picture(number), content.picture(number + 1));
             assert!(!Arc::ptr_eq(one, next));

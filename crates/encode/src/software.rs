@@ -42,7 +42,9 @@ pub(crate) fn library(codec: Codec) -> &'static str {
 
 fn remedy(codec: Codec) -> &'static str {
     match codec {
-        Codec::H264 => "Install an FFmpeg with libx264 (Debian, Ubuntu: libavcodec59 or newer, not libavcodec-free)",
+        Codec::H264 => {
+            "Install an FFmpeg with libx264 (Debian, Ubuntu: libavcodec59 or newer, not libavcodec-free)"
+        }
         Codec::Hevc => "Install an FFmpeg with libx265, or leave HEVC out",
         Codec::Av1 => "Install an FFmpeg with SVT-AV1 2 or newer, or leave AV1 out",
     }
@@ -103,7 +105,9 @@ impl Software {
         loop {
             match self.context.receive()? {
                 Received::Packet(data) => return Ok(data),
-                Received::Nothing if asynchronous && clock::now() < deadline => std::thread::sleep(LOOK_AGAIN),
+                Received::Nothing if asynchronous && clock::now() < deadline => {
+                    std::thread::sleep(LOOK_AGAIN)
+                }
                 Received::Nothing => return Err(EncodeError::Withheld { library: self.name() }),
             }
         }
@@ -125,7 +129,11 @@ fn refuse_old_svt_av1(version: Option<String>) -> Result<(), EncodeError> {
     let number = version.trim_start_matches(|c: char| !c.is_ascii_digit());
     let major = number.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_some_and(|major| major < 2) {
-        return Err(EncodeError::TooOld { library: library(Codec::Av1), version: number.into(), needed: "2.0" });
+        return Err(EncodeError::TooOld {
+            library: library(Codec::Av1),
+            version: number.into(),
+            needed: "2.0",
+        });
     }
     Ok(())
 }
@@ -164,22 +172,26 @@ fn common(config: &EncoderConfig) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// x264: `ultrafast` with CABAC and the deblocking filter back on is as good as `superfast` at two thirds of its work.
+/// x264, built up from `ultrafast`. With CABAC and the deblocking filter back on it keeps more of a picture than
+/// `superfast` at the same bitrate and costs less (`examples/ssim`). The 8×8 transform costs nothing and makes the
+/// stream High profile. Adaptive quantisation at half strength gains SSIM and saves bits; at full strength it takes
+/// them from the edges of text. One reference frame whatever the client allows: more cost time, and x264 cannot give
+/// single ones up after a loss.
 fn x264(config: &EncoderConfig) -> Vec<(&'static str, String)> {
     let threads = threads(config).max(config.slices).max(1);
-    let preset = match config.preset {
-        Preset::Fast => "ultrafast",
-        Preset::Better => "superfast",
+    let search = match config.preset {
+        Preset::Fast => "partitions=none:me=dia:subme=0",
+        // Half a decibel on text and more than one on a scrolling picture, for half as much work again.
+        Preset::Better => "partitions=i4x4,i8x8:me=hex:subme=2",
     };
-    // References cost time; both presets use one anyway, so that 0 and 1 are the same here.
-    let refs = config.max_ref_frames.clamp(1, 1);
     let params = format!(
-        "cabac=1:no-deblock=0:sliced-threads=1:slices={threads}:ref={refs}:keyint=infinite:scenecut=0:bframes=0:\
-         rc-lookahead=0:sync-lookahead=0:mbtree=0:nal-hrd=none:filler=0:aud=0:annexb=1:repeat-headers=1"
+        "{search}:cabac=1:no-deblock=0:8x8dct=1:aq-mode=1:aq-strength=0.5:sliced-threads=1:slices={threads}:ref=1:\
+         keyint=infinite:scenecut=0:bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:nal-hrd=none:filler=0:aud=0:\
+         annexb=1:repeat-headers=1"
     );
     let mut options = common(config);
     options.extend([
-        ("preset", preset.into()),
+        ("preset", "ultrafast".into()),
         ("tune", "zerolatency".into()),
         ("profile", "high".into()),
         ("forced-idr", "1".into()),
@@ -219,7 +231,9 @@ fn svt_av1(config: &EncoderConfig) -> Vec<(&'static str, String)> {
         Preset::Better => "12",
     };
     let threads = threads(config);
-    let params = format!("pred-struct=1:rc=2:rtc=1:lookahead=0:scd=0:keyint=-1:lp={threads}:enable-tf=0:enable-overlays=0");
+    let params = format!(
+        "pred-struct=1:rc=2:rtc=1:lookahead=0:scd=0:keyint=-1:lp={threads}:enable-tf=0:enable-overlays=0"
+    );
     let mut options = common(config);
     options.extend([("preset", preset.into()), ("svtav1-params", params)]);
     options

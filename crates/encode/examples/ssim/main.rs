@@ -87,7 +87,9 @@ fn pictures(config: &EncoderConfig, scene: Scene) -> Vec<Arc<Planes>> {
         .map(|number| {
             let mut planes = pool.acquire();
             // The scenes move by the picture; at twice the rate they would move half as far.
-            converter.convert(&scene(width as usize, height as usize, number), &mut planes).expect("sizes fit");
+            converter
+                .convert(&scene(width as usize, height as usize, number), &mut planes)
+                .expect("sizes fit");
             Arc::new(planes)
         })
         .collect()

@@ -152,7 +152,8 @@ pub fn desktop(width: usize, height: usize, number: u64) -> Frame {
         let y = page.1 + line * 18 + 18 - scroll % 18;
         if y + 14 < page.1 + size.1 {
             let length = size.0 - 40 - (noise(row, 3) as usize % (size.0 / 3));
-            let (scale, colour) = if row % 13 == 0 { (2, [20, 40, 120]) } else { (1 + row / 13 % 2, [25, 25, 25]) };
+            let (scale, colour) =
+                if row.is_multiple_of(13) { (2, [20, 40, 120]) } else { (1 + row / 13 % 2, [25, 25, 25]) };
             canvas.line((page.0 + 20, y), length, row as u32 + 99, scale, colour);
         }
     }
@@ -167,7 +168,8 @@ pub fn desktop(width: usize, height: usize, number: u64) -> Frame {
         let colour = [[190, 200, 190], [120, 200, 120], [200, 170, 90]][row % 3];
         canvas.line((terminal.0 + 10, terminal.1 + 10 + line * 16), length, row as u32 + 7, 1, colour);
     }
-    let (x, y) = (width / 4 + number as usize * 7 % (width / 2), height / 4 + number as usize * 3 % (height / 2));
+    let (x, y) =
+        (width / 4 + number as usize * 7 % (width / 2), height / 4 + number as usize * 3 % (height / 2));
     for row in 0..18 {
         canvas.fill((x, y + row), (1 + row * 2 / 3, 1), [255; 3]);
     }

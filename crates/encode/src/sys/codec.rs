@@ -71,7 +71,11 @@ impl Context {
         let opened = unsafe { ffi::avcodec_open2(this.context.as_ptr(), codec, options.as_mut_ptr()) };
         check(library, "avcodec_open2", opened)?;
         if let Some(unknown) = options.first_key() {
-            tracing::debug!(library, option = unknown, "this version of FFmpeg does not know an encoder option");
+            tracing::debug!(
+                library,
+                option = unknown,
+                "this version of FFmpeg does not know an encoder option"
+            );
         }
         Ok(Some(this))
     }

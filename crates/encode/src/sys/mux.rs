@@ -42,7 +42,8 @@ impl Muxer {
     pub(crate) fn create(config: &MuxerConfig<'_>) -> Result<Self, EncodeError> {
         log::install_once();
         let container = config.container;
-        let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| out_of_memory(container, "naming the file"));
+        let text =
+            |bytes: &[u8]| CString::new(bytes).map_err(|_| out_of_memory(container, "naming the file"));
         let format = text(container.as_bytes())?;
         let path = text(config.path.as_os_str().as_encoded_bytes())?;
         // SAFETY: no argument.
@@ -63,9 +64,8 @@ impl Muxer {
         let this = Self { container, context, packet };
         this.describe(config)?;
         // SAFETY: the context is alive; `pb` is closed by `Drop`.
-        let code = unsafe {
-            ffi::avio_open(&mut (*context.as_ptr()).pb, path.as_ptr(), ffi::AVIO_FLAG_WRITE as _)
-        };
+        let code =
+            unsafe { ffi::avio_open(&mut (*context.as_ptr()).pb, path.as_ptr(), ffi::AVIO_FLAG_WRITE as _) };
         check(container, "avio_open", code)?;
         let mut options = Dictionary::new(container, &[])?;
         // SAFETY: context and its stream are set up.
@@ -79,7 +79,8 @@ impl Muxer {
         // with FFmpeg's allocator, with its padding, and freed with the stream.
         unsafe {
             let stream = ffi::avformat_new_stream(self.context.as_ptr(), ptr::null());
-            let stream = stream.as_mut().ok_or_else(|| out_of_memory(self.container, "avformat_new_stream"))?;
+            let stream =
+                stream.as_mut().ok_or_else(|| out_of_memory(self.container, "avformat_new_stream"))?;
             stream.time_base = TIME_BASE;
             stream.avg_frame_rate = ffi::AVRational { num: config.refresh_mhz as i32, den: 1000 };
             let parameters = &mut *stream.codecpar;

@@ -8,7 +8,9 @@ mod sps;
 
 use decode::{decode, sample};
 use ffmpeg_next::util::color;
-use lumen_encode::{Converter, EncodeError, EncodedFrame, Encoder, EncoderConfig, Planes, PlanesPool, bitstream};
+use lumen_encode::{
+    Converter, EncodeError, EncodedFrame, Encoder, EncoderConfig, Planes, PlanesPool, bitstream,
+};
 use lumen_media::{Codec, Colour, Matrix, Range};
 use std::sync::Arc;
 
@@ -160,8 +162,11 @@ fn predicted_h264_frames_are_slices_and_nothing_else() {
 #[test]
 fn h264_pictures_have_the_slices_that_were_asked_for() {
     for slices in [1u32, 2, 3, 4, 8] {
-        let config =
-            EncoderConfig { slices, threads: 1, ..EncoderConfig::new(Codec::H264, 1280, 720, 60_000, 8_000_000) };
+        let config = EncoderConfig {
+            slices,
+            threads: 1,
+            ..EncoderConfig::new(Codec::H264, 1280, 720, 60_000, 8_000_000)
+        };
         let frames = encode(&config, 3, &[2]);
         for (number, slice) in [(0, 5), (1, 1), (2, 5)] {
             let count = kinds(Codec::H264, &frames[number]).iter().filter(|&&kind| kind == slice).count();
@@ -230,7 +235,7 @@ fn bitrate_and_buffer_are_kept_and_can_change_on_the_way() {
     let config = EncoderConfig::new(Codec::H264, 1280, 720, 60_000, 4_000_000);
     let mut encoder = Encoder::open(&config).expect("opens");
     let pictures = pictures(1280, 720, config.colour, 30);
-    let mut bytes = |encoder: &mut Encoder, count: usize| -> usize {
+    let bytes = |encoder: &mut Encoder, count: usize| -> usize {
         (0..count)
             .map(|number| encoder.encode(&pictures[number * 7 % 30], false).expect("encodes").data.len())
             .sum()
@@ -312,12 +317,16 @@ fn bad_settings_are_refused_by_name() {
 
 #[test]
 fn settings_at_the_limits_work() {
-    for (width, height, refresh_mhz, bitrate_bps, slices) in
-        [(320, 180, 480_000, 10_000, 64), (64, 64, 10_000, 1_000_000_000, 64), (1364, 768, 59_940, 500_000, 0)]
-    {
+    for (width, height, refresh_mhz, bitrate_bps, slices) in [
+        (320, 180, 480_000, 10_000, 64),
+        (64, 64, 10_000, 1_000_000_000, 64),
+        (1364, 768, 59_940, 500_000, 0),
+    ] {
         for codec in [Codec::H264, Codec::Hevc] {
-            let config =
-                EncoderConfig { slices, ..EncoderConfig::new(codec, width, height, refresh_mhz, bitrate_bps) };
+            let config = EncoderConfig {
+                slices,
+                ..EncoderConfig::new(codec, width, height, refresh_mhz, bitrate_bps)
+            };
             let frames = encode(&config, 3, &[]);
             assert_eq!(decode(codec, &data(&frames)).len(), 3, "{config:?}");
         }

@@ -34,6 +34,16 @@ impl Bits {
         self.u(1) == 1
     }
 
+    /// Passes over `count` bits.
+    pub fn skip(&mut self, count: usize) {
+        self.at += count;
+    }
+
+    /// Passes over `count` values.
+    pub fn skip_ue(&mut self, count: usize) {
+        (0..count).for_each(|_| drop(self.ue()));
+    }
+
     pub fn ue(&mut self) -> u32 {
         let mut zeros = 0;
         while !self.flag() {
@@ -100,22 +110,22 @@ pub fn h264(nal: &[u8]) -> H264 {
     }
     let refs = bits.ue();
     bits.flag();
-    (bits.ue(), bits.ue());
+    bits.skip_ue(2);
     assert!(bits.flag(), "frame_mbs_only");
     bits.flag();
     if bits.flag() {
-        (0..4).for_each(|_| drop(bits.ue()));
+        bits.skip_ue(4);
     }
     assert!(bits.flag(), "vui_parameters_present_flag");
     let colour = vui_start(&mut bits);
     if bits.flag() {
-        (bits.u(32), bits.u(32), bits.flag());
+        bits.skip(65);
     }
     assert!(!bits.flag() && !bits.flag(), "no HRD");
     bits.flag();
     assert!(bits.flag(), "bitstream_restriction_flag");
     bits.flag();
-    (0..4).for_each(|_| drop(bits.ue()));
+    bits.skip_ue(4);
     H264 { profile, level, refs, colour, max_reorder: bits.ue(), max_buffering: bits.ue() }
 }
 
@@ -136,20 +146,20 @@ pub fn hevc(nal: &[u8]) -> Hevc {
     bits.flag();
     bits.u(3);
     let profile = bits.u(5);
-    (bits.u(32), bits.u(32), bits.u(16), bits.u(8));
+    bits.skip(88);
     bits.ue();
     assert_eq!(bits.ue(), 1, "4:2:0");
-    (bits.ue(), bits.ue());
+    bits.skip_ue(2);
     if bits.flag() {
-        (0..4).for_each(|_| drop(bits.ue()));
+        bits.skip_ue(4);
     }
     assert_eq!((bits.ue(), bits.ue()), (0, 0), "eight bits");
     let poc_bits = bits.ue() + 4;
     bits.flag();
     let (buffering, reorder, latency_increase_plus1) = (bits.ue() + 1, bits.ue(), bits.ue());
-    (0..6).for_each(|_| drop(bits.ue()));
+    bits.skip_ue(6);
     assert!(!bits.flag(), "no scaling lists");
-    (bits.flag(), bits.flag());
+    bits.skip(2);
     assert!(!bits.flag(), "no PCM");
     let sets = bits.ue();
     for index in 0..sets {
@@ -161,7 +171,7 @@ pub fn hevc(nal: &[u8]) -> Hevc {
             bits.flag();
         }
     }
-    (bits.flag(), bits.flag());
+    bits.skip(2);
     assert!(bits.flag(), "vui_parameters_present_flag");
     let colour = vui_start(&mut bits);
     Hevc { profile, buffering, reorder, latency_increase_plus1, colour }
@@ -173,6 +183,7 @@ fn short_term_set(bits: &mut Bits, index: u32) {
     }
     let (negative, positive) = (bits.ue(), bits.ue());
     for _ in 0..negative + positive {
-        (bits.ue(), bits.flag());
+        bits.skip_ue(1);
+        bits.skip(1);
     }
 }
