@@ -1,17 +1,17 @@
 //! From windows to a picture in a pooled buffer.
 
-use crate::pool::Pool;
+use crate::pool::{Area, Pool, Target};
 use lumen_media::slot::Sender;
 use lumen_media::{Frame, Mode, PixelFormat, Timestamp};
-use smithay::backend::renderer::Bind;
-use smithay::backend::renderer::Color32F;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::element::memory::MemoryRenderBufferRenderElement;
-use smithay::backend::renderer::element::render_elements;
 use smithay::backend::renderer::element::surface::WaylandSurfaceRenderElement;
+use smithay::backend::renderer::element::{Element, render_elements};
 use smithay::backend::renderer::pixman::{PixmanError, PixmanRenderer};
+use smithay::backend::renderer::utils::draw_render_elements;
+use smithay::backend::renderer::{Bind, Color32F, Frame as _, Renderer};
 use smithay::reexports::calloop::ping::Ping;
-use smithay::utils::Transform;
+use smithay::utils::{Physical, Rectangle, Scale, Size, Transform};
 use std::io;
 
 /// Behind all windows: dark, plain, and cheap to encode.
@@ -45,6 +45,8 @@ pub(crate) struct Composer {
     frames: Sender<Frame>,
     size: (u32, u32),
     sequence: u64,
+    /// Something changed that no reader was given yet.
+    undelivered: bool,
     failures: u64,
 }
 
@@ -67,13 +69,15 @@ impl Composer {
             frames,
             size,
             sequence: 0,
+            undelivered: true,
             failures: 0,
         })
     }
 
     /// The next picture is drawn and handed over whole, changed or not.
     pub(crate) fn start_over(&mut self) {
-        self.pool.forget();
+        self.pool.damage_all();
+        self.undelivered = true;
     }
 
     /// Number of the last picture.
@@ -83,25 +87,25 @@ impl Composer {
 
     /// Draws what changed and hands the picture over as composed at `now`.
     pub(crate) fn compose(&mut self, elements: &[PictureElement], now: Timestamp) -> Outcome {
+        // Age 1 asks for what changed since the last call; what each buffer missed before is the pool's business.
+        if let Ok((Some(damage), _)) = self.tracker.damage_output(1, elements) {
+            self.pool.damage(damage);
+            self.undelivered = true;
+        }
+        if !self.undelivered {
+            return Outcome::Unchanged;
+        }
         let Some(target) = self.pool.target() else { return Outcome::Starved };
-        let (index, age) = (target.index(), target.age);
-        let drawn = match self.renderer.bind(target.image) {
-            Ok(mut framebuffer) => self
-                .tracker
-                .render_output(&mut self.renderer, &mut framebuffer, age, elements, BACKGROUND)
-                .map(|result| result.damage.is_some())
-                .map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match drawn {
-            Ok(true) => self.hand_over(index, now),
-            Ok(false) => Outcome::Unchanged,
+        let index = target.index();
+        let size = (self.size.0 as i32, self.size.1 as i32);
+        match draw(&mut self.renderer, target, size.into(), elements) {
+            Ok(()) => self.hand_over(index, now),
             Err(error) => {
                 self.failures += 1;
                 if self.failures.is_power_of_two() {
                     tracing::warn!(%error, failures = self.failures, "cannot draw a client's buffer");
                 }
-                self.pool.forget();
+                self.start_over();
                 Outcome::Failed
             }
         }
@@ -110,6 +114,7 @@ impl Composer {
     fn hand_over(&mut self, index: usize, now: Timestamp) -> Outcome {
         let Some(pixels) = self.pool.publish(index) else { return Outcome::Starved };
         self.sequence += 1;
+        self.undelivered = false;
         let frame = Frame {
             width: self.size.0,
             height: self.size.1,
@@ -123,4 +128,33 @@ impl Composer {
         drop(self.frames.send(frame));
         Outcome::Drawn
     }
+}
+
+/// Brings `target` up to date.
+fn draw(
+    renderer: &mut PixmanRenderer,
+    target: Target<'_>,
+    size: Size<i32, Physical>,
+    elements: &[PictureElement],
+) -> Result<(), PixmanError> {
+    let scale = Scale::from(1.0);
+    let mut framebuffer = renderer.bind(target.image)?;
+    let mut frame = renderer.render(&mut framebuffer, size, Transform::Normal)?;
+    let opaque: Vec<Area> = elements
+        .iter()
+        .flat_map(|element| {
+            let corner = element.geometry(scale).loc;
+            element.opaque_regions(scale).into_iter().map(move |mut area| {
+                area.loc += corner;
+                area
+            })
+        })
+        .collect();
+    let bare = Rectangle::subtract_rects_many(target.missing.iter().copied(), opaque);
+    if !bare.is_empty() {
+        frame.clear(BACKGROUND, &bare)?;
+    }
+    draw_render_elements::<PixmanRenderer, _, _>(&mut frame, scale, elements, target.missing)?;
+    drop(frame.finish()?);
+    Ok(())
 }

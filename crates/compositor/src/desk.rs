@@ -64,12 +64,10 @@ impl Desk {
     pub(crate) fn toplevel_committed(&mut self, window: &Window) -> Mapping {
         let Some(toplevel) = window.toplevel() else { return Mapping::Unchanged };
         let surface = toplevel.wl_surface();
-        if !toplevel.is_initial_configure_sent() {
-            self.configure_first(window, toplevel);
-            return Mapping::Unchanged;
-        }
-        let shows = with_renderer_surface_state(surface, |state| state.buffer().is_some()).unwrap_or(false);
-        match (shows, self.unmapped.iter().position(|other| other == window)) {
+        let hidden = self.unmapped.iter().position(|other| other == window);
+        match (shows(surface), hidden) {
+            // A buffer before the first configure was acknowledged: the client is told its error.
+            (true, _) if !toplevel.ensure_configured() => Mapping::Unchanged,
             (true, Some(index)) => {
                 self.unmapped.swap_remove(index);
                 let location = self.place(window, toplevel);
@@ -77,19 +75,25 @@ impl Desk {
                 self.raise(window);
                 Mapping::Appeared(surface.clone())
             }
-            (false, None) => {
-                self.space.unmap_elem(window);
-                self.unmapped.push(window.clone());
-                self.leave_main(window);
-                toplevel.reset_initial_configure_sent();
-                self.changed = true;
-                Mapping::Disappeared
-            }
             (true, None) => {
                 self.keep_place(window, toplevel);
                 Mapping::Unchanged
             }
-            (false, Some(_)) => Mapping::Unchanged,
+            (false, None) => {
+                self.space.unmap_elem(window);
+                self.unmapped.push(window.clone());
+                self.leave_main(window);
+                // The next commit begins anew, with a configure.
+                toplevel.reset_initial_configure_sent();
+                self.changed = true;
+                Mapping::Disappeared
+            }
+            (false, Some(_)) => {
+                if !toplevel.is_initial_configure_sent() {
+                    self.configure_first(window, toplevel);
+                }
+                Mapping::Unchanged
+            }
         }
     }
 
@@ -302,4 +306,9 @@ fn root(window: &Window) -> Option<&WlSurface> {
 fn fills(toplevel: &ToplevelSurface) -> bool {
     let states = toplevel.current_state().states;
     states.contains(State::Fullscreen) || states.contains(State::Maximized)
+}
+
+/// Whether a surface has a buffer.
+pub(crate) fn shows(surface: &WlSurface) -> bool {
+    with_renderer_surface_state(surface, |state| state.buffer().is_some()).unwrap_or(false)
 }

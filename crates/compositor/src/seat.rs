@@ -5,6 +5,7 @@ use crate::state::Compositor;
 use crate::text;
 use lumen_media::{InputEvent, TouchPhase};
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, TouchSlot};
+use smithay::desktop::PopupGrab;
 use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode, XkbConfig};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, PointerHandle, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotionEvent, TouchHandle, UpEvent};
@@ -296,8 +297,17 @@ impl Compositor {
         self.focus_keyboard(topmost);
     }
 
-    /// Windows changed under a pointer that rests.
+    /// Windows changed: a popup may have taken the keyboard along, and another surface may lie under the pointer.
     pub(crate) fn settle_focus(&mut self) {
+        let keyboard = self.input.keyboard.clone();
+        if keyboard.current_focus().is_some_and(|surface| !surface.alive()) {
+            // The popup below the one that is gone, or the window that they belong to.
+            let below = self.popup_grab.as_ref().and_then(PopupGrab::current_grab).filter(IsAlive::alive);
+            match below {
+                Some(surface) => self.focus_keyboard(Some(surface)),
+                None => self.focus_topmost(),
+            }
+        }
         let pointer = self.input.pointer.clone();
         let location = pointer.current_location();
         let under = self.desk.surface_under(location);

@@ -10,6 +10,7 @@ use crate::shared::Wishes;
 use lumen_media::{Mode, Timestamp};
 use smithay::backend::renderer::element::Kind;
 use smithay::backend::renderer::element::surface::render_elements_from_surface_tree;
+use smithay::desktop::PopupGrab;
 use smithay::desktop::utils::{
     OutputPresentationFeedback, send_frames_surface_tree, take_presentation_feedback_surface_tree,
     with_surfaces_surface_tree,
@@ -51,6 +52,8 @@ pub(crate) struct Compositor {
     pub(crate) cursor: Cursor,
     /// Surface that is dragged along with the pointer, and where it hangs.
     pub(crate) drag_icon: Option<(WlSurface, Point<i32, Logical>)>,
+    /// Menus that have the keyboard, now or lately.
+    pub(crate) popup_grab: Option<PopupGrab<Compositor>>,
     pub(crate) counts: Counts,
     pub(crate) clock: FrameClock,
     composer: Composer,
@@ -166,6 +169,7 @@ impl Compositor {
             input,
             cursor: Cursor::new(),
             drag_icon: None,
+            popup_grab: None,
             counts: Counts::default(),
             clock: FrameClock::new(mode.frame_interval()),
             composer,

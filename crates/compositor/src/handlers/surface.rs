@@ -1,7 +1,7 @@
 //! Surfaces and their buffers.
 
 use crate::client::ClientState;
-use crate::desk::Mapping;
+use crate::desk::{Mapping, shows};
 use crate::state::Compositor;
 use smithay::backend::renderer::utils::on_commit_buffer_handler;
 use smithay::desktop::PopupKind;
@@ -62,6 +62,9 @@ impl Compositor {
         self.desk.popups.commit(surface);
         if let Some(PopupKind::Xdg(popup)) = self.desk.popups.find_popup(surface) {
             self.desk.popups_changed();
+            if shows(surface) && !popup.ensure_configured() {
+                return;
+            }
             if !popup.is_initial_configure_sent()
                 && let Err(error) = popup.send_configure()
             {

@@ -32,6 +32,7 @@ pub struct Seen {
     /// Size and whether full-screen, per toplevel.
     pub configures: HashMap<u32, (i32, i32, bool)>,
     pub configured: HashMap<u32, u32>,
+    acked: HashMap<u32, u32>,
     pub popups: HashMap<u32, (i32, i32, i32, i32)>,
     pub popups_done: u32,
     pub callbacks: u32,
@@ -164,13 +165,21 @@ impl Client {
     /// Shows `toplevel` in one colour at `width × height`.
     pub fn show(&mut self, shell: &Shell, toplevel: &Toplevel, size: (i32, i32), colour: [u8; 4]) -> Buffer {
         let buffer = self.buffer(shell, size, |_, _| colour);
-        let serial = self.seen.configured[&toplevel.xdg_id()];
-        toplevel.xdg.ack_configure(serial);
+        self.ack(&toplevel.xdg);
         toplevel.surface.attach(Some(&buffer.buffer), 0, 0);
         toplevel.surface.damage_buffer(0, 0, size.0, size.1);
         toplevel.surface.commit();
         self.flush();
         buffer
+    }
+
+    /// Acknowledges the last configure, unless that was done already.
+    pub fn ack(&mut self, xdg: &xdg_surface::XdgSurface) {
+        let id = xdg.id().protocol_id();
+        let serial = self.seen.configured[&id];
+        if self.seen.acked.insert(id, serial) != Some(serial) {
+            xdg.ack_configure(serial);
+        }
     }
 
     pub fn buffer(&self, shell: &Shell, size: (i32, i32), paint: impl Fn(i32, i32) -> [u8; 4]) -> Buffer {

@@ -96,7 +96,7 @@ fn a_file_shorter_than_its_pool_costs_only_its_client() {
         let file = tempfile::tempfile().expect("temporary file");
         let pool = shell.shm.create_pool(file.as_fd(), 1 << 20, &client.handle, ());
         let buffer = pool.create_buffer(0, 500, 500, 2000, Format::Xrgb8888, &client.handle, ());
-        toplevel.xdg.ack_configure(client.seen.configured[&toplevel.xdg_id()]);
+        client.ack(&toplevel.xdg);
         toplevel.surface.attach(Some(&buffer), 0, 0);
         toplevel.surface.damage_buffer(0, 0, 500, 500);
         toplevel.surface.commit();
@@ -180,15 +180,16 @@ fn wrong_orders_in_the_shell_are_protocol_errors() {
         let surface = shell.compositor.create_surface(&client.handle, ());
         let xdg = shell.base.get_xdg_surface(&surface, &client.handle, ());
         let _first = xdg.get_toplevel(&client.handle, ());
-        let _second = xdg.get_toplevel(&client.handle, ());
-    });
-    // A popup whose positioner is empty.
-    refused(|client, shell| {
-        let toplevel = client.toplevel(shell, None);
         let positioner = shell.base.create_positioner(&client.handle, ());
-        let surface = shell.compositor.create_surface(&client.handle, ());
-        let xdg = shell.base.get_xdg_surface(&surface, &client.handle, ());
-        let _popup = xdg.get_popup(Some(&toplevel.xdg), &positioner, &client.handle, ());
+        positioner.set_size(10, 10);
+        positioner.set_anchor_rect(0, 0, 1, 1);
+        let _second = xdg.get_popup(None, &positioner, &client.handle, ());
+    });
+    // A popup without a size.
+    refused(|client, shell| {
+        let positioner = shell.base.create_positioner(&client.handle, ());
+        positioner.set_size(0, -1);
+        client.flush();
     });
 }
 
