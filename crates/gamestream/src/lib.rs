@@ -25,6 +25,8 @@ pub mod applist;
 pub mod audio;
 pub mod control;
 pub mod crypto;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod input;
 pub mod launch;
 pub mod pairing;

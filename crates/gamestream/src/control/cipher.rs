@@ -98,7 +98,7 @@ impl ControlCipher {
         let mut tag = [0; 16];
         tag.copy_from_slice(&head[8..]);
         let mut inner = sealed.to_vec();
-        u64::from(sequence) >= u64::from(self.seen.end)
+        u64::from(sequence) >= self.seen.end
             && gcm.open(&nonce_v2(sequence, *b"CC"), &mut inner, &tag).is_ok()
     }
 }

@@ -44,9 +44,9 @@ pub(super) enum State {
     /// A person's PIN.
     Waiting { salt: [u8; BLOCK] },
     /// Phase 2.
-    Challenge { key: Ecb, name: String },
+    Challenge { key: [u8; BLOCK], name: String },
     /// Phase 3.
-    Response { key: Ecb, name: String, secrets: Secrets },
+    Response { key: [u8; BLOCK], name: String, secrets: Secrets },
     /// Phase 4.
     Secret { name: String, challenge: [u8; BLOCK], client_hash: [u8; 2 * BLOCK] },
 }
@@ -79,9 +79,9 @@ impl Attempt {
             State::Challenge { key, name } => exactly(query, "clientchallenge").map(|challenge| {
                 let secrets = Secrets::from_random(random);
                 let signature = identity.cert_signature();
-                let reply = exchange::challenge_response(key, challenge, signature, &secrets);
+                let reply = exchange::challenge_response(&Ecb::new(key), challenge, signature, &secrets);
                 Advance::On {
-                    state: State::Response { key: key.clone(), name: name.clone(), secrets },
+                    state: State::Response { key: *key, name: name.clone(), secrets },
                     reply: paired_with("challengeresponse", &reply),
                 }
             }),
@@ -90,7 +90,7 @@ impl Attempt {
                     state: State::Secret {
                         name: name.clone(),
                         challenge: secrets.challenge,
-                        client_hash: exchange::client_hash(key, response),
+                        client_hash: exchange::client_hash(&Ecb::new(key), response),
                     },
                     reply: paired_with("pairingsecret", &exchange::pairing_secret(identity, secrets)),
                 })

@@ -8,11 +8,7 @@ use subtle::ConstantTimeEq;
 pub(super) const BLOCK: usize = 16;
 
 /// The key that salt and PIN make.
-pub(super) fn key(salt: &[u8; BLOCK], pin: &str) -> Ecb {
-    Ecb::new(&key_bytes(salt, pin))
-}
-
-pub(super) fn key_bytes(salt: &[u8; BLOCK], pin: &str) -> [u8; BLOCK] {
+pub(super) fn key(salt: &[u8; BLOCK], pin: &str) -> [u8; BLOCK] {
     let hash = sha256(&[salt, pin.as_bytes()]);
     *hash.first_chunk().expect("a SHA-256 is longer than a block")
 }

@@ -74,4 +74,4 @@ impl ClientFeatures {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
