@@ -8,7 +8,7 @@ use crate::bitstream;
 use crate::encoder::{EncodedFrame, EncoderConfig, Preset};
 use crate::error::EncodeError;
 use crate::planes::Planes;
-use crate::sys::{Context, ContextConfig, Received, svt_av1_version};
+use crate::sys::{Context, ContextConfig, Rate, Received, svt_av1_version};
 use lumen_media::{Codec, Matrix, Range, clock};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,8 +65,7 @@ impl Software {
             width: config.width.next_multiple_of(2),
             height: config.height.next_multiple_of(2),
             refresh_mhz: config.refresh_mhz,
-            bitrate_bps: config.bitrate_bps,
-            vbv_bits: config.vbv_bits(),
+            rate: rate(config),
             options,
         })?;
         let context = context.ok_or(EncodeError::NoEncoder {
@@ -117,7 +116,7 @@ impl Software {
     pub(crate) fn set_bitrate(&mut self, config: &EncoderConfig) -> bool {
         let live = self.codec == Codec::H264;
         if live {
-            self.context.set_rate(config.bitrate_bps, config.vbv_bits());
+            self.context.set_rate(rate(config));
         }
         live
     }
@@ -136,6 +135,19 @@ fn refuse_old_svt_av1(version: Option<String>) -> Result<(), EncodeError> {
         });
     }
     Ok(())
+}
+
+/// Peak equal to mean is what makes x264 and x265 keep a constant rate. SVT-AV1 in low delay takes no peak, and no
+/// buffer of less than 20 ms.
+fn rate(config: &EncoderConfig) -> Rate {
+    let mean = config.bitrate_bps;
+    let svt_av1 = config.codec == Codec::Av1;
+    let least = if svt_av1 { mean * 30 / 1000 } else { 0 };
+    Rate {
+        bits_per_second: mean,
+        peak_bits_per_second: if svt_av1 { 0 } else { mean },
+        buffer_bits: config.vbv_bits().max(least),
+    }
 }
 
 fn threads(config: &EncoderConfig) -> u32 {

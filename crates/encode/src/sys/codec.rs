@@ -16,10 +16,18 @@ pub(crate) struct ContextConfig {
     pub height: u32,
     /// Pictures in a second, in millihertz.
     pub refresh_mhz: u32,
-    pub bitrate_bps: u64,
-    pub vbv_bits: u64,
+    pub rate: Rate,
     /// Everything else, by FFmpeg's option names.
     pub options: Vec<(&'static str, String)>,
+}
+
+/// What a rate controller keeps to.
+#[derive(Clone, Copy)]
+pub(crate) struct Rate {
+    pub bits_per_second: u64,
+    /// 0 where the library takes none.
+    pub peak_bits_per_second: u64,
+    pub buffer_bits: u64,
 }
 
 /// What came out of an encoder.
@@ -65,7 +73,7 @@ impl Context {
         fields.pix_fmt = ffi::AVPixelFormat::AV_PIX_FMT_YUV420P;
         fields.time_base = ffi::AVRational { num: 1000, den: config.refresh_mhz as i32 };
         fields.framerate = ffi::AVRational { num: config.refresh_mhz as i32, den: 1000 };
-        this.set_rate(config.bitrate_bps, config.vbv_bits);
+        this.set_rate(config.rate);
         let mut options = Dictionary::new(library, &config.options)?;
         // SAFETY: context and codec belong together; the dictionary is owned and stays owned.
         let opened = unsafe { ffi::avcodec_open2(this.context.as_ptr(), codec, options.as_mut_ptr()) };
@@ -86,11 +94,11 @@ impl Context {
     }
 
     /// Sets bitrate and buffer; a library that can change them while it runs does so at its next picture.
-    pub(crate) fn set_rate(&mut self, bitrate_bps: u64, vbv_bits: u64) {
+    pub(crate) fn set_rate(&mut self, rate: Rate) {
         let fields = self.fields();
-        fields.bit_rate = bitrate_bps as i64;
-        fields.rc_max_rate = bitrate_bps as i64;
-        fields.rc_buffer_size = i32::try_from(vbv_bits).unwrap_or(i32::MAX);
+        fields.bit_rate = rate.bits_per_second as i64;
+        fields.rc_max_rate = rate.peak_bits_per_second as i64;
+        fields.rc_buffer_size = i32::try_from(rate.buffer_bits).unwrap_or(i32::MAX);
     }
 
     /// Hands a picture to the encoder, which refers to `planes` and copies nothing on our side.

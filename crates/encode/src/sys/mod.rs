@@ -7,7 +7,7 @@ mod codec;
 pub(crate) mod log;
 mod mux;
 
-pub(crate) use codec::{Context, ContextConfig, Received};
+pub(crate) use codec::{Context, ContextConfig, Rate, Received};
 pub(crate) use mux::{Muxer, MuxerConfig};
 
 use crate::error::EncodeError;

@@ -41,7 +41,9 @@ impl Bits {
 
     /// Passes over `count` values.
     pub fn skip_ue(&mut self, count: usize) {
-        (0..count).for_each(|_| drop(self.ue()));
+        for _ in 0..count {
+            self.ue();
+        }
     }
 
     pub fn ue(&mut self) -> u32 {
@@ -104,7 +106,7 @@ pub fn h264(nal: &[u8]) -> H264 {
     }
     bits.ue();
     match bits.ue() {
-        0 => drop(bits.ue()),
+        0 => bits.skip_ue(1),
         2 => {}
         other => panic!("pic_order_cnt_type {other}"),
     }
