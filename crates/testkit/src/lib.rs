@@ -46,13 +46,16 @@ pub mod client;
 pub mod control;
 pub mod decode;
 pub mod fec;
+pub mod http;
 pub mod identity;
 pub mod input;
 pub mod netem;
 pub mod pairing;
 pub mod request;
+pub mod rtsp;
 pub mod stream;
 pub mod video;
+pub mod xml;
 
 pub use client::{App, Client, ClientError, HostAddress, ServerInfo};
 pub use decode::{Decoder, Picture};

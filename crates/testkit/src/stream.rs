@@ -1,13 +1,25 @@
 //! A running stream: the client's threads for video, control and audio, seen from the test.
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::audio::AudioStatistics;
-use crate::clock::Time;
-use crate::control::HostMessage;
+use crate::audio::{AudioStatistics, OpusPacket};
+use crate::clock::{self, Time};
+use crate::control::{ClientMessage, HostMessage};
 use crate::input::InputPacket;
-use crate::netem::{Profile, RelayStatistics};
+use crate::netem::{Profile, Relay, RelayStatistics};
+use crate::rtsp::{Negotiated, Offer};
 use crate::video::{Frame, VideoStatistics, Violation};
+
+pub(crate) mod audio;
+mod control;
+mod shared;
+mod video;
+
+pub(crate) use audio::AudioThread;
+pub(crate) use shared::{Shared, Stop};
 
 /// Choices of the test that a stock client does not have.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +32,7 @@ pub struct StreamOptions {
     /// Queue of complete frames waiting for [`Stream::next_frame`]; 0 means the default of 256. When full the
     /// oldest is dropped and counted.
     pub frame_queue: usize,
-    /// Keep the raw datagrams of audio packets for [`Stream::next_audio`].
+    /// Keep audio packets for [`Stream::next_audio`]: at most 256, the oldest is dropped.
     pub keep_audio: bool,
 }
 
@@ -127,92 +139,197 @@ pub enum WaitError {
 /// A stream. Drop ends it like [`Stream::disconnect`] and joins its threads.
 #[derive(Debug)]
 pub struct Stream {
-    pub(crate) inner: Arc<()>,
+    shared: Arc<Shared>,
+    negotiated: Negotiated,
+    relay: Option<Relay>,
+    threads: Vec<JoinHandle<()>>,
 }
 
+/// What the start-up hands over once the RTSP handshake is done.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub shared: Arc<Shared>,
+    pub negotiated: Negotiated,
+    pub host: std::net::IpAddr,
+    pub request: crate::request::StreamRequest,
+    pub options: StreamOptions,
+    pub key: [u8; 16],
+    pub audio: Option<AudioThread>,
+}
+
+/// Wait for the ENet connection (protocol text §10.5).
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// How long drop waits for the host to acknowledge the disconnect.
+const DROP_LINGER: Duration = Duration::from_millis(500);
+
 impl Stream {
+    /// Connects control, then starts the video thread, haptics and the pointer's nudge, in the order of Appendix C.
+    pub(crate) fn start(setup: Setup) -> Result<Stream, StartError> {
+        let Setup { shared, negotiated, host, request, options, key, audio } = setup;
+        let mut stream = Stream {
+            shared: Arc::clone(&shared),
+            negotiated: negotiated.clone(),
+            relay: None,
+            threads: Vec::new(),
+        };
+        stream.threads.extend(audio.map(|audio| audio.thread));
+        let mut video = SocketAddr::new(host, negotiated.video_port);
+        let mut control = SocketAddr::new(host, negotiated.control_port);
+        if let Some(profile) = options.network {
+            let relay = Relay::start(&[video, control], profile)?;
+            (video, control) = (relay.entrances()[0], relay.entrances()[1]);
+            stream.relay = Some(relay);
+        }
+        stream.threads.push(control::start(Arc::clone(&shared), control, &negotiated, &key)?);
+        if !shared.wait_until(CONNECT_WAIT, |state| state.timings.control_connected.is_some()) {
+            shared.end(Ending::ControlLost);
+            return Err(StartError::NoControl);
+        }
+        let plan = video::Plan::new(&request, &options, &negotiated, &key);
+        stream.threads.push(video::start(Arc::clone(&shared), video, plan)?);
+        shared.command(ClientMessage::Input(InputPacket::EnableHaptics));
+        if request.wake_pointer {
+            shared.command(ClientMessage::Input(InputPacket::MouseMove { dx: 1, dy: 1 }));
+            shared.command(ClientMessage::Input(InputPacket::MouseMove { dx: -1, dy: -1 }));
+        }
+        Ok(stream)
+    }
+
     /// Next complete frame, in order, waiting up to `timeout`. Frames that came before the end are handed out first.
     pub fn next_frame(&self, timeout: Duration) -> Result<Frame, WaitError> {
-        todo!("{timeout:?}")
+        self.shared.wait_for(timeout, |state| state.frames.pop_front())
     }
 
     /// Next message of the host (rumble, HDR mode, …; the termination too), waiting up to `timeout`.
     pub fn next_message(&self, timeout: Duration) -> Result<HostMessage, WaitError> {
-        todo!("{timeout:?}")
+        self.shared.wait_for(timeout, |state| state.messages.pop_front())
     }
 
-    /// Next decoded-from-the-wire Opus packet (sequence, payload); needs [`StreamOptions::keep_audio`].
-    pub fn next_audio(&self, timeout: Duration) -> Result<(u16, Vec<u8>), WaitError> {
-        todo!("{timeout:?}")
+    /// Next Opus packet, decrypted; needs [`StreamOptions::keep_audio`].
+    pub fn next_audio(&self, timeout: Duration) -> Result<OpusPacket, WaitError> {
+        self.shared.wait_for(timeout, |state| state.audio_packets.pop_front())
     }
 
     /// Queues one input packet on its channel and with its reliability (protocol text §8.1, §9.4).
     pub fn send_input(&self, packet: InputPacket) -> Result<(), WaitError> {
-        todo!("{packet:?}")
+        self.send(ClientMessage::Input(packet)).map(drop)
     }
 
     /// Queues an IDR request (0x0302) and returns when it was queued.
     pub fn request_idr(&self) -> Result<Time, WaitError> {
-        todo!()
+        self.send(ClientMessage::RequestIdr)
     }
 
     /// Queues a reference-frame invalidation (0x0301) of the inclusive range.
     pub fn invalidate(&self, first: u32, last: u32) -> Result<(), WaitError> {
-        todo!("{first} {last}")
+        self.send(ClientMessage::Invalidate { first, last }).map(drop)
     }
 
     /// Queues a raw inner control message, for bad-input tests.
     pub fn send_control(&self, kind: u16, payload: &[u8], channel: u8) -> Result<(), WaitError> {
-        todo!("{kind} {payload:?} {channel}")
+        self.send(ClientMessage::Raw { kind, payload: payload.to_vec(), channel }).map(drop)
     }
 
     /// Counters so far.
     pub fn statistics(&self) -> Statistics {
-        todo!()
+        let mut statistics = self.shared.state().statistics();
+        statistics.network = self.relay.as_ref().map(Relay::statistics);
+        statistics
     }
 
     /// Everything the host did that the text does not allow (bounded: the first 1000, with a count in the
     /// statistics).
     pub fn violations(&self) -> Vec<Violation> {
-        todo!()
+        self.shared.state().violations.clone()
+    }
+
+    /// What the host offered in DESCRIBE.
+    pub fn offer(&self) -> &Offer {
+        &self.negotiated.offer
+    }
+
+    /// What the whole RTSP handshake negotiated.
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
     }
 
     /// How the stream ended, if it did.
     pub fn ending(&self) -> Option<Ending> {
-        todo!()
+        self.shared.state().ending
     }
 
     /// Waits until the stream is over.
     pub fn wait_end(&self, timeout: Duration) -> Option<Ending> {
-        todo!("{timeout:?}")
+        self.shared.wait_until(timeout, |state| state.ending.is_some());
+        self.ending()
     }
 
     /// Changes the network emulator's behaviour from now on; does nothing without one.
     pub fn set_network(&self, profile: Profile) {
-        todo!("{profile:?}")
+        if let Some(relay) = &self.relay {
+            relay.set(profile);
+        }
     }
 
     /// Moves the client's video socket to a new local port, as a roaming client does.
     pub fn roam_video(&self) {
-        todo!()
+        self.shared.roam.store(true, Ordering::Relaxed);
     }
 
     /// Leaves politely: ENet disconnect after what is queued, lingering up to `linger` for the acknowledgement.
-    pub fn disconnect(self, linger: Duration) -> Ending {
-        todo!("{linger:?}")
+    /// Gives the ending: the host's if it was first.
+    pub fn disconnect(mut self, linger: Duration) -> Ending {
+        let ending = self.shared.leave(linger);
+        self.join();
+        ending
     }
 
     /// Vanishes: all sockets are closed without a word, as after SIGKILL.
-    pub fn kill(self) {
-        todo!()
+    pub fn kill(mut self) {
+        self.shared.stop(Stop::Vanish);
+        self.join();
     }
+
+    fn send(&self, message: ClientMessage) -> Result<Time, WaitError> {
+        if let Some(ending) = self.ending() {
+            return Err(WaitError::Ended(ending));
+        }
+        self.shared.command(message);
+        Ok(clock::now())
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the test client panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.shared.leave(DROP_LINGER);
+            self.join();
+        }
+    }
+}
+
+/// Why the control or video part did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("no ENet connection within 10 s")]
+    NoControl,
 }
 
 /// Receive buffer of the client's sockets: 2048 packets, as stock clients ask for (protocol text §6.12).
 const RECEIVE_BUFFER: usize = 2048 * 1500;
 
 /// A UDP socket with a large receive buffer.
-pub(crate) fn udp_socket(bind: std::net::SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+pub(crate) fn udp_socket(bind: SocketAddr) -> std::io::Result<UdpSocket> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(bind), Type::DGRAM, Some(Protocol::UDP))?;
     // The kernel grants what it may; less is no error.
@@ -220,3 +337,28 @@ pub(crate) fn udp_socket(bind: std::net::SocketAddr) -> std::io::Result<std::net
     socket.bind(&bind.into())?;
     Ok(socket.into())
 }
+
+/// A socket that only hears `peer`: like a client behind NAT it discards what comes from elsewhere.
+fn connected_socket(peer: SocketAddr) -> std::io::Result<UdpSocket> {
+    let any: std::net::IpAddr = match peer {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = udp_socket(SocketAddr::new(any, 0))?;
+    socket.connect(peer)?;
+    Ok(socket)
+}
+
+/// The ping of protocol text §6.1: payload and a counter from 1, or the four letters.
+fn ping(payload: Option<&[u8; 16]>, sequence: u32) -> Vec<u8> {
+    match payload {
+        Some(payload) => [&payload[..], &sequence.to_be_bytes()].concat(),
+        None => b"PING".to_vec(),
+    }
+}
+
+/// Interval of pings, for the whole session.
+const PING_INTERVAL: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

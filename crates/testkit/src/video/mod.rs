@@ -158,4 +158,6 @@ pub enum Rule {
     FirstPacket,
     /// §6.11: framing, order and kinds of NAL units or OBUs.
     Bitstream,
+    /// §8.2: a control packet that is no valid encrypted frame.
+    ControlFrame,
 }
