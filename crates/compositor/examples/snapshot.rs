@@ -1,10 +1,10 @@
-//! Runs a program on a built-in output, types a text into it, and writes what is seen as a PPM picture.
+//! Runs a program on a built-in output, types a text into it or clicks (`@X,Y` in pixels), and writes what is seen as a PPM picture.
 //!
 //! `cargo run -p lumen-compositor --example snapshot OUT.ppm TEXT SECONDS PROGRAM [ARGUMENTS]`
 
 use lumen_compositor::{BuiltinConfig, BuiltinDisplay};
 use lumen_media::slot::Wait;
-use lumen_media::{AppLaunch, InputEvent, Mode, OutputSource, VirtualDisplay, clock};
+use lumen_media::{AppLaunch, InputEvent, InputSink, Mode, OutputSource, VirtualDisplay, clock};
 use std::error::Error;
 use std::process::Command;
 use std::time::Duration;
@@ -41,8 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Wait::Deadline if typed => break,
             Wait::Deadline => {
                 typed = true;
-                output.input.send(InputEvent::PointerAbsolute { x: 0.5, y: 0.5 });
-                output.input.send(InputEvent::Text(text.clone()));
+                act(&*output.input, text)?;
             }
             Wait::Nudged => {}
             Wait::Closed => return Err("the compositor is gone".into()),
@@ -62,5 +61,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     std::fs::write(out, picture)?;
     println!("{frames} frames, the last one is in {out}");
+    Ok(())
+}
+
+fn act(input: &dyn InputSink, text: &str) -> Result<(), Box<dyn Error>> {
+    let Some((x, y)) = text.strip_prefix('@').and_then(|place| place.split_once(',')) else {
+        input.send(InputEvent::PointerAbsolute { x: 0.5, y: 0.5 });
+        input.send(InputEvent::Text(text.to_owned()));
+        return Ok(());
+    };
+    input.send(InputEvent::PointerAbsolute { x: x.parse::<f64>()? / 1280.0, y: y.parse::<f64>()? / 720.0 });
+    for pressed in [true, false] {
+        input.send(InputEvent::Button { code: 0x110, pressed });
+    }
     Ok(())
 }
