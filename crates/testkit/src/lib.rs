@@ -54,6 +54,8 @@ pub mod pairing;
 pub mod request;
 pub mod rtsp;
 pub mod stream;
+#[cfg(test)]
+mod testhost;
 pub mod video;
 pub mod xml;
 
@@ -64,3 +66,15 @@ pub use input::InputPacket;
 pub use pairing::PairVariant;
 pub use request::{AudioRequest, Codec, ColourSpace, CscMode, EncryptionWish, Generation, StreamRequest};
 pub use stream::{Ending, Statistics, Stream, StreamOptions, WaitError};
+
+#[cfg(test)]
+mod independence {
+    /// The second opinion shares no code with what it judges: no dependency on another Lumen crate, in any table.
+    #[test]
+    fn this_crate_depends_on_no_other_lumen_crate() {
+        let manifest = include_str!("../Cargo.toml");
+        let (_, tables) = manifest.split_once("[dependencies]").expect("the manifest has dependencies");
+        let own: Vec<&str> = tables.lines().filter(|line| line.contains("lumen")).collect();
+        assert_eq!(own, [""; 0]);
+    }
+}

@@ -16,7 +16,7 @@ pub use report::FecReport;
 #[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// `frameType` of the frame header (protocol text §6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
