@@ -265,7 +265,11 @@ impl Client {
     pub fn app_list(&self) -> Result<Vec<App>, ClientError> {
         let answer = self.https_text("/applist", "", SHORT)?;
         let head = answer.find("<App>").map_or(answer.as_str(), |at| &answer[..at]);
-        if head.split("<root").nth(1).and_then(|root| root.split_once('>')).is_some_and(|(_, gap)| gap != "")
+        if head
+            .split("<root")
+            .nth(1)
+            .and_then(|root| root.split_once('>'))
+            .is_some_and(|(_, gap)| !gap.is_empty())
         {
             return Err(ClientError::Protocol("text between <root> and the first <App> (§2.1)".into()));
         }

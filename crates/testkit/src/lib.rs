@@ -38,11 +38,9 @@
 //! threads.
 #![forbid(unsafe_code)]
 
-pub mod clock;
-
-pub use clock::Time;
 pub mod audio;
 pub mod client;
+pub mod clock;
 pub mod control;
 pub mod decode;
 pub mod fec;
@@ -60,6 +58,7 @@ pub mod video;
 pub mod xml;
 
 pub use client::{App, Client, ClientError, HostAddress, ServerInfo};
+pub use clock::Time;
 pub use decode::{Decoder, Picture};
 pub use identity::Identity;
 pub use input::InputPacket;

@@ -149,7 +149,7 @@ impl Receiver {
                     return None;
                 }
                 self.statistics.parity_packets += 1;
-                if base % DATA_SHARDS != 0 {
+                if !base.is_multiple_of(DATA_SHARDS) {
                     self.fec_off = true;
                     return Some(());
                 }
