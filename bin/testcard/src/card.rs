@@ -5,6 +5,8 @@ use crate::{Rect, bars, code};
 
 mod pattern;
 
+use pattern::{GRAINS, Pattern};
+
 /// What moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -49,8 +51,8 @@ pub struct Card {
     height: u32,
     style: Style,
     layout: Layout,
-    /// Rows of the background, four bytes per pixel; the picture repeats them downwards.
-    pattern: Vec<u8>,
+    /// The background; the picture repeats it downwards.
+    pattern: Pattern,
 }
 
 impl Card {
@@ -60,7 +62,13 @@ impl Card {
     /// [`TooSmall`] below 320×180.
     pub fn new(width: u32, height: u32, style: Style) -> Result<Self, TooSmall> {
         let layout = Layout::for_size(width, height).ok_or(TooSmall { width, height })?;
-        Ok(Self { width, height, style, layout, pattern: pattern::render(width, height) })
+        Ok(Self {
+            width,
+            height,
+            style,
+            layout,
+            pattern: Pattern::render(width, height, style == Style::Scroll),
+        })
     }
 
     /// Width in pixels.
@@ -98,6 +106,7 @@ impl Card {
             Style::Scroll => {
                 let all = Rect { x: 0, y: 0, width: self.width, height: bars_top };
                 self.restore(all, self.scrolled(scene.code.frame), pixels);
+                self.change_grain(scene.code.frame, bars_top, pixels);
                 moved = vec![all];
             }
             Style::Box | Style::Static => {
@@ -126,14 +135,14 @@ impl Card {
 
     /// Rows by which the pattern has moved up: about a third of a picture height a second at 60 frames.
     fn scrolled(&self, frame: u32) -> usize {
-        let rows = self.pattern.len() / self.stride();
+        let rows = self.pattern.rows.len() / self.stride();
         (frame as usize * (self.height as usize / 180).max(1)) % rows
     }
 
     /// Copies the pattern, moved up by `shift` rows, into a part of the picture.
     fn restore(&self, rect: Rect, shift: usize, pixels: &mut [u8]) {
         let stride = self.stride();
-        let rows = self.pattern.len() / stride;
+        let rows = self.pattern.rows.len() / stride;
         let (left, bytes) = (rect.x as usize * 4, rect.width as usize * 4);
         let (mut y, end) = (rect.y as usize, (rect.y + rect.height) as usize);
         while y < end {
@@ -142,8 +151,22 @@ impl Card {
             let lines = if bytes == stride { (end - y).min(rows - row) } else { 1 };
             let length = if lines > 1 { lines * stride } else { bytes };
             let (to, from) = (y * stride + left, row * stride + left);
-            pixels[to..to + length].copy_from_slice(&self.pattern[from..from + length]);
+            pixels[to..to + length].copy_from_slice(&self.pattern.rows[from..from + length]);
             y += lines;
+        }
+    }
+
+    /// Puts the striped part with this picture's own grain over what was just restored.
+    fn change_grain(&self, frame: u32, bottom: u32, pixels: &mut [u8]) {
+        let Some(grain) = (frame % GRAINS).checked_sub(1) else { return };
+        let source = &self.pattern.stripes[grain as usize];
+        let left = self.pattern.stripes_left as usize * 4;
+        let bytes = self.stride() - left;
+        let (rows, shift) = (source.len() / bytes, self.scrolled(frame));
+        for y in 0..bottom as usize {
+            let from = (y + shift) % rows * bytes;
+            let to = y * self.stride() + left;
+            pixels[to..to + bytes].copy_from_slice(&source[from..from + bytes]);
         }
     }
 

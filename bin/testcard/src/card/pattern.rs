@@ -1,4 +1,7 @@
-//! The background: a page of text-like marks beside striped, textured ground. It repeats seamlessly downwards.
+//! The background: a page of text-like marks beside striped, grainy ground. It repeats seamlessly downwards.
+//!
+//! What only moves by whole pixels costs an encoder next to nothing. Scrolling text is like that; the striped part is
+//! not: its grain changes from picture to picture, as a camera's does, and takes what bitrate there is.
 
 /// Rows at a picture height of up to 1080 lines: enough for the eye not to see the repetition, small enough for a cache.
 const BASE_ROWS: u32 = 480;
@@ -6,24 +9,54 @@ const BASE_ROWS: u32 = 480;
 const GLYPH: (u32, u32) = (5, 7);
 const GLYPH_BOX: (u32, u32) = (7, 12);
 
-/// Renders the pattern for a picture of that size: rows of `width` pixels (blue, green, red, unused).
-pub fn render(width: u32, height: u32) -> Vec<u8> {
-    let scale = (height / 540).max(1);
+/// How many grains there are; more than an encoder in a hurry has reference pictures.
+pub const GRAINS: u32 = 4;
+
+/// The rendered background; four bytes per pixel (blue, green, red, unused).
+#[derive(Debug)]
+pub struct Pattern {
+    /// Rows of the whole width, with the first grain.
+    pub rows: Vec<u8>,
+    /// First column of the striped part.
+    pub stripes_left: u32,
+    /// Rows of the striped part alone, with each further grain.
+    pub stripes: Vec<Vec<u8>>,
+}
+
+impl Pattern {
+    /// Renders the pattern for a picture of that size; without further grains when it is not to move.
+    pub fn render(width: u32, height: u32, moving: bool) -> Self {
+        let scale = (height / 540).max(1);
+        let page = width * 3 / 5 / scale * scale;
+        let rows = render_rows((0, width), scale, |x, y| {
+            if x < page / scale { page_pixel(x, y, page / scale) } else { stripe_pixel(x, y, 0) }
+        });
+        let grains = if moving { GRAINS } else { 1 };
+        let stripes = (1..grains)
+            .map(|grain| render_rows((page, width), scale, |x, y| stripe_pixel(x, y, grain)))
+            .collect();
+        Self { rows, stripes_left: page, stripes }
+    }
+}
+
+/// Renders the columns from `left` (a multiple of `scale`) up to `right`, each pixel of the drawing `scale` wide and high.
+fn render_rows((left, right): (u32, u32), scale: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
+    let row_bytes = (right - left) as usize * 4;
     // A whole number of text lines and of stripe periods, so that the seam does not show.
-    let rows = BASE_ROWS * scale;
-    let page = width * 3 / 5;
-    let mut pixels = Vec::with_capacity((rows * width) as usize * 4);
-    for y in 0..rows {
-        for x in 0..width {
-            let [red, green, blue] = if x < page {
-                page_pixel(x / scale, y / scale, page / scale)
-            } else {
-                stripe_pixel(x / scale, y / scale)
-            };
-            pixels.extend([blue, green, red, 255]);
+    let mut rows = Vec::with_capacity(row_bytes * (BASE_ROWS * scale) as usize);
+    for y in 0..BASE_ROWS {
+        let start = rows.len();
+        for x in left / scale..right.div_ceil(scale) {
+            let [red, green, blue] = pixel(x, y);
+            for _ in 0..scale.min(right - x * scale) {
+                rows.extend([blue, green, red, 255]);
+            }
+        }
+        for _ in 1..scale {
+            rows.extend_from_within(start..start + row_bytes);
         }
     }
-    pixels
+    rows
 }
 
 fn page_pixel(x: u32, y: u32, columns: u32) -> [u8; 3] {
@@ -59,14 +92,14 @@ fn stroke(seed: u32, x: u32, y: u32) -> bool {
         || (seed & 0xff == 0 && strokes[0])
 }
 
-fn stripe_pixel(x: u32, y: u32) -> [u8; 3] {
+fn stripe_pixel(x: u32, y: u32, grain: u32) -> [u8; 3] {
     const COLOURS: [[i32; 3]; 5] =
         [[196, 88, 62], [60, 122, 88], [70, 92, 168], [206, 170, 84], [120, 116, 128]];
     // 480 rows are four rounds of five stripes, each 24 rows high along the diagonal.
     let diagonal = (x / 2 + y) % BASE_ROWS;
     let colour = COLOURS[(diagonal / 24 % 5) as usize];
     let shade = (diagonal % 24) as i32 - 12;
-    let grain = (hash(x / 2, y / 2) % 13) as i32 - 6;
+    let grain = (hash(x / 2, y / 2 + grain * BASE_ROWS) % 13) as i32 - 6;
     colour.map(|channel| (channel + shade + grain).clamp(0, 255) as u8)
 }
 
