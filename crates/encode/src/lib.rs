@@ -44,3 +44,8 @@ pub use error::EncodeError;
 pub use file::{FileError, FileWriter, StreamInfo};
 pub use planes::{Planes, PlanesPool};
 pub use probe::{ProbeConfig, ProbeReport, probe};
+
+/// Version of the FFmpeg libraries in use, for example `59.37.100 (5.1.6)`.
+pub fn ffmpeg_version() -> String {
+    sys::version()
+}

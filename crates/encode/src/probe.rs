@@ -15,7 +15,7 @@ const LARGE: Mode = Mode { width: 1920, height: 1080, refresh_mhz: 60_000, bitra
 /// Pictures measured at a size; a few dozen tell a mean well enough and fit the budget.
 const FRAMES: u32 = 24;
 /// Pictures after which an encoder that is hopelessly slow is left alone.
-const HOPELESS_AFTER: u32 = 5;
+const HOPELESS_AFTER: usize = 5;
 /// Percent of a frame's period that encoding may take: the rest is for composing, converting and jitter.
 const PERIOD_SHARE: u32 = 70;
 /// Percent of all cores' time that encoding may take before a codec is refused: the app wants to live too.
@@ -165,9 +165,6 @@ pub fn probe(config: &ProbeConfig) -> ProbeReport {
         refine(h264, &large, &LARGE, Preset::Better, deadline);
     }
     let took = clock::now().since(begin);
-    for report in &codecs {
-        tracing::info!(codec = %report.codec, offered = report.offered, "{}", report.reason);
-    }
     ProbeReport { codecs, cores, ffmpeg: crate::sys::version(), took }
 }
 
@@ -270,8 +267,8 @@ fn measure(codec: Codec, content: &Content, mode: &Mode, preset: Preset) -> Resu
         let before = clock::now();
         encoder.encode(content.picture(number + 2), false)?;
         times.push(clock::now().since(before));
-        let hopeless = times.iter().sum::<Duration>() > mode.period() * 2 * HOPELESS_AFTER;
-        if hopeless && times.len() >= HOPELESS_AFTER as usize {
+        let hopeless = times.iter().sum::<Duration>() > mode.period() * 2 * times.len() as u32;
+        if hopeless && times.len() >= HOPELESS_AFTER {
             break;
         }
     }
