@@ -173,7 +173,9 @@ fn command(
         Command::Unpair { client } if client.is_empty() => {
             Err("unpair: say which client (lumen clients lists them)".into())
         }
-        Command::M0(m0) if m0.out.as_os_str().is_empty() => Err("m0: say where to write with --out FILE".into()),
+        Command::M0(m0) if m0.out.as_os_str().is_empty() => {
+            Err("m0: say where to write with --out FILE".into())
+        }
         _ => Ok(command),
     }
 }
@@ -199,7 +201,8 @@ mod tests {
             parsed("bench --seconds 3").map(|a| a.command),
             Ok(Command::Bench(vec!["--seconds".into(), "3".into()]))
         );
-        let Ok(Arguments { command: Command::M0(m0), .. }) = parsed("m0 --out x.mkv --seconds 2 -- testcard --style box")
+        let Ok(Arguments { command: Command::M0(m0), .. }) =
+            parsed("m0 --out x.mkv --seconds 2 -- testcard --style box")
         else {
             panic!("m0 parses")
         };

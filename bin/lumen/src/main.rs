@@ -153,7 +153,9 @@ fn pair(
             };
             let waiting = waiting.as_array().cloned().unwrap_or_default();
             if waiting.is_empty() {
-                println!("No client waits for a PIN. Start pairing on the client first: it shows four digits.");
+                println!(
+                    "No client waits for a PIN. Start pairing on the client first: it shows four digits."
+                );
                 return Ok(ExitCode::SUCCESS);
             }
             println!("Waiting for a PIN:");
@@ -194,7 +196,9 @@ fn clients_table(value: serde_json::Value) -> String {
     }
     let rows: Vec<String> = clients
         .iter()
-        .map(|client| format!("{}  {:<24}  {}", text(client, "id"), text(client, "name"), text(client, "state")))
+        .map(|client| {
+            format!("{}  {:<24}  {}", text(client, "id"), text(client, "name"), text(client, "state"))
+        })
         .collect();
     format!("id        name                      state\n{}", rows.join("\n"))
 }
@@ -207,7 +211,10 @@ fn text<'a>(value: &'a serde_json::Value, key: &str) -> &'a str {
 fn bench(arguments: Vec<std::ffi::OsString>) -> anyhow::Result<ExitCode> {
     let program = std::env::current_exe()?.with_file_name("lumen-bench");
     if !program.exists() {
-        bail!("lumen bench needs {} (build it with: cargo build --release -p lumen-bench -p lumen-testcard)", program.display());
+        bail!(
+            "lumen bench needs {} (build it with: cargo build --release -p lumen-bench -p lumen-testcard)",
+            program.display()
+        );
     }
     let error = std::process::Command::new(&program).args(arguments).exec();
     Err(error).with_context(|| format!("starting {}", program.display()))

@@ -43,6 +43,7 @@ pub(crate) struct Composer {
     tracker: OutputDamageTracker,
     pool: Pool,
     frames: Sender<Frame>,
+    wake: Ping,
     size: (u32, u32),
     sequence: u64,
     /// Something changed that no reader was given yet.
@@ -64,14 +65,27 @@ impl Composer {
         let size = (mode.width(), mode.height());
         Ok(Self {
             renderer: PixmanRenderer::new()?,
-            tracker: OutputDamageTracker::new((size.0 as i32, size.1 as i32), 1.0, Transform::Normal),
-            pool: Pool::new(size.0, size.1, wake)?,
+            tracker: tracker(size),
+            pool: Pool::new(size.0, size.1, wake.clone())?,
             frames,
+            wake,
             size,
             sequence: 0,
             undelivered: true,
             failures: 0,
         })
+    }
+
+    /// Pictures are of this mode from now on. Those that are lent stay valid.
+    pub(crate) fn resize(&mut self, mode: Mode) -> Result<(), ComposerError> {
+        let size = (mode.width(), mode.height());
+        if size != self.size {
+            self.pool = Pool::new(size.0, size.1, self.wake.clone())?;
+            self.tracker = tracker(size);
+            self.size = size;
+        }
+        self.start_over();
+        Ok(())
     }
 
     /// The next picture is drawn and handed over whole, changed or not.
@@ -128,6 +142,10 @@ impl Composer {
         drop(self.frames.send(frame));
         Outcome::Drawn
     }
+}
+
+fn tracker(size: (u32, u32)) -> OutputDamageTracker {
+    OutputDamageTracker::new((size.0 as i32, size.1 as i32), 1.0, Transform::Normal)
 }
 
 /// Brings `target` up to date.

@@ -50,6 +50,30 @@ impl Desk {
         }
     }
 
+    /// The output has another size: windows that fill it are asked to follow, the others stay on it.
+    pub(crate) fn resize(&mut self, size: Size<i32, Logical>) {
+        self.size = size;
+        self.changed = true;
+        let windows: Vec<Window> = self.space.elements().cloned().collect();
+        for window in windows {
+            let Some(toplevel) = window.toplevel().cloned() else { continue };
+            let filling = toplevel.with_pending_state(|state| {
+                state.bounds = Some(size);
+                let filling =
+                    state.states.contains(State::Fullscreen) || state.states.contains(State::Maximized);
+                if filling {
+                    state.size = Some(size);
+                }
+                filling
+            });
+            toplevel.send_pending_configure();
+            if !filling {
+                let location = self.place(&window, &toplevel);
+                self.space.map_element(window, location, false);
+            }
+        }
+    }
+
     pub(crate) fn add(&mut self, toplevel: ToplevelSurface) {
         self.unmapped.push(Window::new_wayland_window(toplevel));
     }

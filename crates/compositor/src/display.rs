@@ -59,11 +59,13 @@ impl VirtualDisplay for BuiltinDisplay {
             // Toolkits try X11 first or second if they see this.
             ("DISPLAY", ""),
         ];
+        let wishes = running.source.wishes.clone();
         Ok(VirtualOutput {
             source: OutputSource::Frames(Box::new(running.source)),
             effective_mode: mode,
             input: Arc::new(running.sink),
             env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            set_mode: Some(Box::new(move |mode| wishes.set_mode(mode))),
             keepalive: Box::new(running.keepalive),
         })
     }

@@ -63,6 +63,11 @@ impl Input {
         })
     }
 
+    /// The output has another size.
+    pub(crate) fn resize(&mut self, size: Size<i32, Logical>) {
+        self.size = size;
+    }
+
     /// Where the pointer is.
     pub(crate) fn position(&self) -> Point<f64, Logical> {
         self.pointer.current_location()

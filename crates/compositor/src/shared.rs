@@ -1,11 +1,22 @@
 //! What the host's threads and the compositor's thread have in common.
 
 use lumen_media::slot::{Receiver, Wait, Waker};
-use lumen_media::{Frame, FrameSource, InputEvent, InputSink, Timestamp};
+use lumen_media::{DisplayError, Frame, FrameSource, InputEvent, InputSink, Mode, Timestamp};
 use smithay::reexports::calloop::channel::SyncSender;
 use smithay::reexports::calloop::ping::Ping;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender as Answer, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long the compositor's thread may take to change its mode.
+const MODE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Another mode is wished for; the answer goes to whoever waits.
+pub(crate) struct ModeWish {
+    pub(crate) mode: Mode,
+    pub(crate) done: Answer<Result<(), DisplayError>>,
+}
 
 /// Wishes of the host; `wake` makes the compositor look at them.
 pub(crate) struct Wishes {
@@ -14,6 +25,7 @@ pub(crate) struct Wishes {
     active: AtomicBool,
     /// Counts activations, so that one which follows at once upon its opposite is not missed.
     activations: AtomicU64,
+    mode: Mutex<Option<ModeWish>>,
 }
 
 impl Wishes {
@@ -23,12 +35,28 @@ impl Wishes {
             stop: AtomicBool::new(false),
             active: AtomicBool::new(false),
             activations: AtomicU64::new(0),
+            mode: Mutex::new(None),
         }
     }
 
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.wake.ping();
+    }
+
+    /// Has the mode changed, and waits until it is.
+    pub(crate) fn set_mode(&self, mode: Mode) -> Result<(), DisplayError> {
+        let (done, answer) = sync_channel(1);
+        *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = Some(ModeWish { mode, done });
+        self.wake.ping();
+        answer
+            .recv_timeout(MODE_PATIENCE)
+            .unwrap_or_else(|_| Err(DisplayError::Other("the compositor does not answer".to_owned())))
+    }
+
+    /// The newest wish for another mode.
+    pub(crate) fn take_mode(&self) -> Option<ModeWish> {
+        self.mode.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

@@ -7,7 +7,7 @@ use crate::desk::Desk;
 use crate::frame_clock::{Damage, Due, FrameClock};
 use crate::seat::Input;
 use crate::shared::Wishes;
-use lumen_media::{Mode, Timestamp};
+use lumen_media::{DisplayError, Mode, Timestamp};
 use smithay::backend::renderer::element::Kind;
 use smithay::backend::renderer::element::surface::render_elements_from_surface_tree;
 use smithay::desktop::PopupGrab;
@@ -185,6 +185,11 @@ impl Compositor {
     /// The host wished for something, or a buffer came back.
     pub(crate) fn woken(&mut self) {
         self.clock.buffer_returned();
+        if let Some(wish) = self.wishes.take_mode() {
+            let changed = self.set_mode(wish.mode);
+            // Who wished may have given up waiting.
+            drop(wish.done.try_send(changed));
+        }
         let (active, activations) = self.wishes.active();
         if active == self.clock.is_active() && activations == self.activations {
             return;
@@ -196,6 +201,27 @@ impl Compositor {
             self.release_input();
         }
         self.clock.set_active(self.now, active);
+    }
+
+    /// The output takes another mode; its windows stay.
+    fn set_mode(&mut self, mode: Mode) -> Result<(), DisplayError> {
+        self.composer.resize(mode).map_err(|error| DisplayError::Other(error.to_string()))?;
+        let old = self.output.current_mode();
+        let size = (mode.width() as i32, mode.height() as i32);
+        let new = OutputMode { size: size.into(), refresh: mode.refresh_mhz() as i32 };
+        self.output.change_current_state(Some(new), None, None, None);
+        self.output.set_preferred(new);
+        if let Some(old) = old.filter(|old| *old != new) {
+            self.output.delete_mode(old);
+        }
+        self.desk.resize(size.into());
+        self.input.resize(size.into());
+        self.interval = mode.frame_interval();
+        let active = self.clock.is_active();
+        self.clock = FrameClock::new(self.interval);
+        self.clock.set_active(self.now, active);
+        tracing::info!(%mode, "the output changed its mode");
+        Ok(())
     }
 
     /// After all events of a turn: puts windows and focus in order.

@@ -24,7 +24,9 @@ const ORPHAN_POLL: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The program does not exist.
-    #[error("\"{title}\" needs the program {program}, which is not installed (looked along {path}). Install it or change its command in the configuration")]
+    #[error(
+        "\"{title}\" needs the program {program}, which is not installed (looked along {path}). Install it or change its command in the configuration"
+    )]
     Missing {
         /// Title of the app.
         title: String,
@@ -244,7 +246,10 @@ mod tests {
         let context = context(dir.path());
         let mark = context.host_mark.clone();
         let ready = dir.path().join("ready");
-        let script = format!("trap '' TERM HUP; setsid sh -c 'trap \"\" TERM HUP; touch {}; sleep 60' & sleep 60", ready.display());
+        let script = format!(
+            "trap '' TERM HUP; setsid sh -c 'trap \"\" TERM HUP; touch {}; sleep 60' & sleep 60",
+            ready.display()
+        );
         let running = RunningApp::start(&app(&script), &[], &context, || {}).expect("starts");
         let deadline = clock::now() + Duration::from_secs(10);
         while !ready.exists() {
@@ -262,7 +267,8 @@ mod tests {
         let context = context(dir.path());
         let (ended, wait) = mpsc::channel();
         let gate = dir.path().join("gate");
-        let script = format!("setsid sh -c 'while ! [ -e {} ]; do sleep 0.05; done' & exit 0", gate.display());
+        let script =
+            format!("setsid sh -c 'while ! [ -e {} ]; do sleep 0.05; done' & exit 0", gate.display());
         let running =
             RunningApp::start(&app(&script), &[], &context, move || ended.send(()).expect("test waits"))
                 .expect("starts");

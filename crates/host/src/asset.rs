@@ -51,8 +51,7 @@ mod tests {
     #[test]
     fn a_png_of_the_size_on_which_clients_write_the_title() {
         let picture = placeholder(7);
-        let mut reader =
-            png::Decoder::new(std::io::Cursor::new(&picture)).read_info().expect("a PNG");
+        let mut reader = png::Decoder::new(std::io::Cursor::new(&picture)).read_info().expect("a PNG");
         let mut pixels = vec![0; reader.output_buffer_size().expect("fits")];
         let info = reader.next_frame(&mut pixels).expect("whole");
         assert_eq!((info.width, info.height), SIZE);

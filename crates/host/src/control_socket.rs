@@ -85,7 +85,9 @@ pub enum CallError {
 pub fn call(path: &Path, request: &Request) -> Result<Response, CallError> {
     let io_error = |source| CallError::Io { path: path.to_owned(), source };
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NoHost { path: path.to_owned() },
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            CallError::NoHost { path: path.to_owned() }
+        }
         _ => io_error(error),
     })?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(io_error)?;

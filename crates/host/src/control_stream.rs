@@ -64,10 +64,7 @@ pub struct ControlStreams {
 
 impl ControlStreams {
     /// Serves `port`; `news` is called on the thread and must not wait.
-    pub fn start(
-        port: Arc<UdpPort>,
-        news: impl Fn(ControlNews) + Send + 'static,
-    ) -> std::io::Result<Self> {
+    pub fn start(port: Arc<UdpPort>, news: impl Fn(ControlNews) + Send + 'static) -> std::io::Result<Self> {
         let (commands, received) = sync_channel(COMMANDS);
         let handler = Handler {
             port: port.clone(),
@@ -201,9 +198,10 @@ impl Handler {
             }
         }
         if let Some(address) = address {
-            let others = self.sessions.values().any(|other| {
-                !other.forgotten && other.admission.legacy_address == Some(address)
-            });
+            let others = self
+                .sessions
+                .values()
+                .any(|other| !other.forgotten && other.admission.legacy_address == Some(address));
             if !others {
                 self.host.unexpect_address(address);
             }

@@ -78,7 +78,7 @@ pub fn examine(config: &Config, environment: &Environment, paths: &Paths) -> Rep
 fn directories(report: &mut Report, paths: &Paths) {
     for (what, dir) in [("state", &paths.state_dir), ("runtime", &paths.runtime_dir)] {
         let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
-        if rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).is_ok() {
+        if writable(existing) {
             report.add(Grade::Good, "directories", format!("{what}: {}", dir.display()));
         } else {
             report.add(
@@ -88,6 +88,12 @@ fn directories(report: &mut Report, paths: &Paths) {
             );
         }
     }
+}
+
+/// Tries it: permissions alone do not tell on read-only and on special file systems.
+fn writable(dir: &Path) -> bool {
+    let trial = dir.join(format!(".lumen-doctor-{}", std::process::id()));
+    std::fs::create_dir(&trial).and_then(|()| std::fs::remove_dir(&trial)).is_ok()
 }
 
 fn host(report: &mut Report, config: &Config, paths: &Paths) -> bool {
@@ -191,15 +197,21 @@ fn firewall(report: &mut Report, config: &Config) {
         ports.video(),
         ports.audio()
     );
-    let active = |unit: &str| Path::new(&format!("/run/systemd/units/invocation:{unit}.service")).exists()
-        || std::fs::symlink_metadata(format!("/run/systemd/units/invocation:{unit}.service")).is_ok();
+    let active = |unit: &str| {
+        Path::new(&format!("/run/systemd/units/invocation:{unit}.service")).exists()
+            || std::fs::symlink_metadata(format!("/run/systemd/units/invocation:{unit}.service")).is_ok()
+    };
     let ufw = std::fs::read_to_string("/etc/ufw/ufw.conf").is_ok_and(|text| text.contains("ENABLED=yes"));
     if ufw {
         report.add(Grade::Notice, "firewall", format!("ufw is on: {open}"));
     } else if active("firewalld") {
         report.add(Grade::Notice, "firewall", format!("firewalld is on: {open}"));
     } else if active("nftables") {
-        report.add(Grade::Notice, "firewall", format!("nftables rules are loaded: {open} unless they allow it already"));
+        report.add(
+            Grade::Notice,
+            "firewall",
+            format!("nftables rules are loaded: {open} unless they allow it already"),
+        );
     } else {
         report.add(Grade::Good, "firewall", "neither ufw, firewalld nor an nftables service is on");
     }

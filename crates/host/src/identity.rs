@@ -33,7 +33,8 @@ impl Identity {
             Some(pem) => pem,
             None => {
                 tracing::info!("making the host's key and certificate (once)");
-                let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).context("making an RSA key")?;
+                let key =
+                    rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).context("making an RSA key")?;
                 let pem = key.to_pkcs8_pem(LineEnding::LF).context("encoding the host's key")?.to_string();
                 files::write_private(&key_path, pem.as_bytes())?;
                 pem
@@ -103,7 +104,8 @@ mod tests {
         let (_, certificate) = x509_parser::parse_x509_certificate(&first.certificate_der).expect("parses");
         assert_eq!(certificate.version(), x509_parser::x509::X509Version::V3);
         assert_eq!(certificate.signature_value.data.len(), 256);
-        let years = (certificate.validity().not_after.timestamp() - certificate.validity().not_before.timestamp())
+        let years = (certificate.validity().not_after.timestamp()
+            - certificate.validity().not_before.timestamp())
             / 31_556_952;
         assert!((20..=21).contains(&years), "{years} years");
         assert!(!first.certificate_pem.contains('\r'), "LF line ends only");

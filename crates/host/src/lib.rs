@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod apps;
 mod api;
+pub mod apps;
 mod asset;
 pub mod clients;
 pub mod control_socket;
@@ -17,6 +17,7 @@ pub mod identity;
 pub mod m0;
 mod network;
 mod pairing;
+mod probe_cache;
 pub mod processes;
 mod runtime;
 pub mod status;
@@ -31,7 +32,7 @@ use control_stream::{ControlNews, ControlStreams};
 use identity::Identity;
 use lumen_config::{Config, Environment, Paths};
 use lumen_display::{DisplayConfig, DisplayKind};
-use lumen_encode::{ProbeConfig, ProbeReport, probe};
+use lumen_encode::ProbeReport;
 use lumen_gamestream::pairing::HostIdentity;
 use lumen_gamestream::ping::Ping;
 use lumen_gamestream::rtsp::{Assembler, Progress as Assembly};
@@ -98,7 +99,10 @@ impl Host {
         // The encoders are tried while the rest is made ready.
         let probing = std::thread::Builder::new()
             .name("lumen-probe".into())
-            .spawn(|| probe(&ProbeConfig::default()))
+            .spawn({
+                let state_dir = paths.state_dir.clone();
+                move || probe_cache::load_or_probe(&state_dir, since_epoch())
+            })
             .context("starting a thread")?;
 
         let identity = Identity::load_or_create(&paths.state_dir, since_epoch())?;
@@ -278,7 +282,9 @@ impl Reloader {
         let apps = config.apps.len();
         self.shared.set_config(config);
         Ok(if restart {
-            format!("Configuration read, {apps} apps. Changes to server, compositor, codecs or encryption need a restart.")
+            format!(
+                "Configuration read, {apps} apps. Changes to server, compositor, codecs or encryption need a restart."
+            )
         } else {
             format!("Configuration read, {apps} apps.")
         })
@@ -338,12 +344,15 @@ fn command_handler(
         }
         Request::Clients => Response::Data(clients_json(&shared)),
         Request::Unpair { client } => match shared.clients().remove(&client) {
-            Ok(gone) if gone.is_empty() => {
-                Response::Failed(format!("No paired client is called \"{client}\"; lumen clients lists them."))
-            }
+            Ok(gone) if gone.is_empty() => Response::Failed(format!(
+                "No paired client is called \"{client}\"; lumen clients lists them."
+            )),
             Ok(gone) => {
                 gone.iter().for_each(|id| shared.evict(*id));
-                Response::Done(format!("{} forgotten.", if gone.len() == 1 { "One client" } else { "Several clients" }))
+                Response::Done(format!(
+                    "{} forgotten.",
+                    if gone.len() == 1 { "One client" } else { "Several clients" }
+                ))
             }
             Err(error) => Response::Failed(error.to_string()),
         },
@@ -376,26 +385,22 @@ fn clients_json(shared: &Shared) -> serde_json::Value {
         .collect()
 }
 
-/// The codecs to advertise: those that the configuration forces, else those that the probe found sustainable. H.264 is
-/// offered also where it is slow, since without it no client can connect at all.
+/// The codecs to advertise: those that the configuration forces, else those that the probe found sustainable.
 pub fn offered_codecs(config: &Config, probed: &ProbeReport) -> Vec<Codec> {
-    let works = |codec: &Codec| {
-        probed.codecs.iter().any(|report| report.codec == *codec && report.works.is_ok())
-    };
     match &config.video.codecs {
-        lumen_config::Codecs::Auto => {
-            let offers = probed.offers();
-            if offers.is_empty() && works(&Codec::H264) { vec![Codec::H264] } else { offers }
+        lumen_config::Codecs::Auto => probed.offers(),
+        lumen_config::Codecs::Forced(codecs) => {
+            let working = probed.working();
+            codecs
+                .iter()
+                .map(|codec| match codec {
+                    lumen_config::Codec::H264 => Codec::H264,
+                    lumen_config::Codec::Hevc => Codec::Hevc,
+                    lumen_config::Codec::Av1 => Codec::Av1,
+                })
+                .filter(|codec| working.contains(codec))
+                .collect()
         }
-        lumen_config::Codecs::Forced(codecs) => codecs
-            .iter()
-            .map(|codec| match codec {
-                lumen_config::Codec::H264 => Codec::H264,
-                lumen_config::Codec::Hevc => Codec::Hevc,
-                lumen_config::Codec::Av1 => Codec::Av1,
-            })
-            .filter(works)
-            .collect(),
     }
 }
 

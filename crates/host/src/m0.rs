@@ -98,7 +98,13 @@ pub fn run(request: &Request, config: &Config, environment: &Environment) -> any
     let encoder = EncoderConfig {
         qp_floor: config.video.qp_floor,
         threads: config.video.threads.unwrap_or(0),
-        ..EncoderConfig::new(codec, mode.width(), mode.height(), mode.refresh_mhz(), request.bitrate_kbps * 1000)
+        ..EncoderConfig::new(
+            codec,
+            mode.width(),
+            mode.height(),
+            mode.refresh_mhz(),
+            request.bitrate_kbps * 1000,
+        )
     };
     let (queue, units) = mpsc::sync_channel(2);
     let (ended, end) = mpsc::channel();

@@ -21,6 +21,7 @@ struct Output {
     source: Option<Box<dyn FrameSource>>,
     input: Arc<dyn InputSink>,
     env: Vec<(String, String)>,
+    set_mode: Option<lumen_media::display::SetMode>,
     // Last: the output goes when everything that uses it is gone.
     _keepalive: Box<dyn Send>,
 }
@@ -200,9 +201,8 @@ impl Resources {
         let mut env = output.env.clone();
         env.extend(client_environment(mode, &connection));
         let events = shared.clone();
-        let running =
-            RunningApp::start(&launch, &env, &context, move || events.event(Event::AppEnded(run)))
-                .map_err(|error| ApiError::unavailable(error.to_string()))?;
+        let running = RunningApp::start(&launch, &env, &context, move || events.event(Event::AppEnded(run)))
+            .map_err(|error| ApiError::unavailable(error.to_string()))?;
         self.app = Some((run, running));
         self.linger_until = None;
         Ok(())
@@ -210,14 +210,25 @@ impl Resources {
 
     /// Makes sure that there is an output at `mode`.
     fn output_at(&mut self, mode: Mode, launch: &AppLaunch, shared: &Shared) -> Result<(), ApiError> {
-        if let Some(output) = &self.output {
+        if let Some(output) = &mut self.output {
             if output.mode == mode {
                 return Ok(());
             }
+            // The app lives in this output's compositor, so the output changes where it can.
+            match output.set_mode.as_ref().map(|set_mode| set_mode(mode)) {
+                Some(Ok(())) => {
+                    output.mode = mode;
+                    return Ok(());
+                }
+                Some(Err(error)) => tracing::warn!(%error, "the output keeps its mode; a new one is made"),
+                None => {}
+            }
         }
         let started = clock::now();
-        let VirtualOutput { source, effective_mode, input, env, keepalive } =
-            shared.display().create(mode, launch).map_err(|error| ApiError::unavailable(error.to_string()))?;
+        let VirtualOutput { source, effective_mode, input, env, set_mode, keepalive } = shared
+            .display()
+            .create(mode, launch)
+            .map_err(|error| ApiError::unavailable(error.to_string()))?;
         let OutputSource::Frames(source) = source;
         let took = clock::now().since(started);
         tracing::info!(asked = %mode, effective = %effective_mode, ?took, "output made");
@@ -226,6 +237,7 @@ impl Resources {
             source: Some(source),
             input,
             env,
+            set_mode,
             _keepalive: keepalive,
         });
         Ok(())
@@ -239,10 +251,8 @@ impl Resources {
         let mode = announced_mode(&parameters)?;
         self.output_at(mode, &AppLaunch::default(), shared)?;
         let Some(output) = &mut self.output else { return Err(ApiError::unavailable("There is no output")) };
-        let source = output
-            .source
-            .take()
-            .ok_or_else(|| ApiError::unavailable("The output's pictures are in use"))?;
+        let source =
+            output.source.take().ok_or_else(|| ApiError::unavailable("The output's pictures are in use"))?;
 
         let config = shared.config();
         let fec_percent = u8::try_from(config.video.fec_percent).unwrap_or(u8::MAX);

@@ -92,7 +92,9 @@ pub fn for_people(status: &Value) -> String {
         let _ = writeln!(
             out,
             "{path}: asked for {}, uses {} ({})",
-            entry["requested"], entry["effective"], text(&entry["reason"])
+            entry["requested"],
+            entry["effective"],
+            text(&entry["reason"])
         );
     }
     let _ = writeln!(out, "paired clients: {}", status["paired_clients"]);
@@ -118,7 +120,9 @@ pub fn for_people(status: &Value) -> String {
                 let _ = write!(
                     out,
                     "\n  {stage:<10} p50 {:>7.2} ms  p95 {:>7.2} ms  p99 {:>7.2} ms",
-                    ms("p50"), ms("p95"), ms("p99")
+                    ms("p50"),
+                    ms("p95"),
+                    ms("p99")
                 );
             }
         }

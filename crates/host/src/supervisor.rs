@@ -15,7 +15,9 @@ use lumen_gamestream::applist::AppId;
 use lumen_gamestream::control::Termination;
 use lumen_gamestream::launch::LaunchRequest;
 use lumen_gamestream::ping::Ping;
-use lumen_gamestream::rtsp::{Exchange, Handshake, HandshakeConfig, Incoming, Router, RtspError, RtspEvent, StreamPorts};
+use lumen_gamestream::rtsp::{
+    Exchange, Handshake, HandshakeConfig, Incoming, Router, RtspError, RtspEvent, StreamPorts,
+};
 use lumen_gamestream::sdp::{HostFeatures, StreamParameters};
 use lumen_gamestream::session::{
     AppRun, ClientId, Connection, Effect, LaunchOrder, Policy, SessionId, SessionTable, StreamKind,
@@ -278,7 +280,8 @@ impl Shared {
                 Event::LookAgain => {}
                 Event::Stop => {
                     self.transition(|table, now| table.shut_down(now));
-                    let runtimes: Vec<_> = self.tables().runtimes.drain().map(|(_, runtime)| runtime).collect();
+                    let runtimes: Vec<_> =
+                        self.tables().runtimes.drain().map(|(_, runtime)| runtime).collect();
                     runtimes.iter().for_each(|runtime| runtime.clear());
                     return;
                 }
@@ -311,7 +314,12 @@ impl Shared {
         client: ClientId,
         request: LaunchRequest,
         peer: IpAddr,
-        enter: fn(&mut SessionTable, ClientId, LaunchOrder, Time) -> Result<(SessionId, Vec<Effect>), ApiError>,
+        enter: fn(
+            &mut SessionTable,
+            ClientId,
+            LaunchOrder,
+            Time,
+        ) -> Result<(SessionId, Vec<Effect>), ApiError>,
     ) -> Result<Connection, ApiError> {
         // First of all: a mode that cannot be must not cost the running app.
         runtime::requested_mode(&request)?;
@@ -323,7 +331,8 @@ impl Shared {
             let now = time(clock::now());
             let order = LaunchOrder { request, peer, random };
             let (id, effects) = enter(&mut tables.sessions, client, order, now)?;
-            let Some(connection) = tables.sessions.session(id).and_then(|session| session.connection()).cloned()
+            let Some(connection) =
+                tables.sessions.session(id).and_then(|session| session.connection()).cloned()
             else {
                 return Err(ApiError::unavailable("The request was replaced"));
             };
@@ -359,9 +368,7 @@ impl Shared {
         match failure {
             None => Ok(()),
             Some(error) => {
-                self.transition(|table, now| {
-                    table.stream_failed(session, Termination::FrameConversion, now)
-                });
+                self.transition(|table, now| table.stream_failed(session, Termination::FrameConversion, now));
                 Err(error)
             }
         }
@@ -383,7 +390,9 @@ impl Shared {
                     | Effect::SendVideo { session }
                     | Effect::TerminateClient { session, .. }
                     | Effect::StopStream { session, .. }
-                    | Effect::Forget { session } => tables.connections.get(&session).map(|(client, _)| *client),
+                    | Effect::Forget { session } => {
+                        tables.connections.get(&session).map(|(client, _)| *client)
+                    }
                 };
                 let Some(runtime) = client.and_then(|client| tables.runtimes.get(&client)) else { continue };
                 runtime.push(effect);

@@ -66,6 +66,9 @@ pub trait VirtualDisplay: Send + Sync {
     fn create(&self, mode: Mode, launch: &AppLaunch) -> Result<VirtualOutput, DisplayError>;
 }
 
+/// Changes the mode of a live output in place; returns when the change is made.
+pub type SetMode = Box<dyn Fn(Mode) -> Result<(), DisplayError> + Send + Sync>;
+
 /// A live output. Dropping it removes the output from its compositor.
 pub struct VirtualOutput {
     /// Where its pictures come from.
@@ -76,6 +79,9 @@ pub struct VirtualOutput {
     pub input: Arc<dyn InputSink>,
     /// What an app needs in its environment to open there.
     pub env: Vec<(String, String)>,
+    /// Changes the mode in place, where the compositor contains its apps and another output would lose them. `None`:
+    /// make another output.
+    pub set_mode: Option<SetMode>,
     /// Keeps the output alive; dropped last.
     pub keepalive: Box<dyn Send>,
 }

@@ -29,6 +29,26 @@ fn the_exact_mode_is_announced() {
 }
 
 #[test]
+fn a_mode_changes_in_place_and_full_screen_windows_follow() {
+    let mut host = Host::new(1280, 720, 60_000);
+    let mut client = Client::connect(&host.socket());
+    let _output: WlOutput = client.bind(4);
+    let shell = client.shell();
+    let toplevel = client.toplevel(&shell, None);
+    let _first = client.show(&shell, &toplevel, (1280, 720), [10, 20, 30, 0]);
+    host.frame(|frame| pixel(frame, 640, 360) == [10, 20, 30]);
+
+    let mode = Mode::new(1112, 834, 90_000).expect("valid");
+    (host.set_mode)(mode).expect("changes");
+    client.wait("the new mode", |seen| seen.mode == Some((1112, 834, 90_000)));
+    client.wait("the new size", |seen| seen.configures[&toplevel.role_id()] == (1112, 834, true));
+    let _second = client.show(&shell, &toplevel, (1112, 834), [40, 50, 60, 0]);
+    let frame = host
+        .frame(|frame| (frame.width, frame.height) == (1112, 834) && pixel(frame, 1111, 833) == [40, 50, 60]);
+    assert_eq!(frame.stride % 64, 0);
+}
+
+#[test]
 fn the_environment_leads_an_app_here_and_not_to_x11() {
     let host = Host::new(640, 360, 60_000);
     let value = |name: &str| host.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());

@@ -78,8 +78,7 @@ impl Stream {
         let stats = Arc::new(StreamStats::default());
         let idr = pipeline.idr_handle();
         let frames = FrameSender::new(port, PacerConfig::default(), interval);
-        let sender =
-            sender::spawn(units, packetizer, frames, route, stats.clone(), move || idr.request());
+        let sender = sender::spawn(units, packetizer, frames, route, stats.clone(), move || idr.request());
         match sender {
             Ok(sender) => Ok(Self { pipeline, sender, stats }),
             Err(error) => {

@@ -190,7 +190,9 @@ impl Convert {
         loop {
             let frame = match source.wait_latest(None) {
                 Wait::Value(frame) => frame,
-                Wait::Nudged | Wait::Deadline if self.shared.stopping.load(Ordering::Acquire) => return source,
+                Wait::Nudged | Wait::Deadline if self.shared.stopping.load(Ordering::Acquire) => {
+                    return source;
+                }
                 Wait::Nudged | Wait::Deadline => continue,
                 Wait::Closed => return source,
             };

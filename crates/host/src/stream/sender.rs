@@ -48,7 +48,8 @@ pub fn spawn(
             let Some(path) = route.current() else { continue };
             let started = clock::now();
             // In tenths of a millisecond; 0 would mean "not measured".
-            let latency = (started.since(unit.captured).as_micros() / 100).clamp(1, u128::from(u16::MAX)) as u16;
+            let latency =
+                (started.since(unit.captured).as_micros() / 100).clamp(1, u128::from(u16::MAX)) as u16;
             let meta = FrameMeta {
                 kind: match unit.kind {
                     FrameKind::Idr => FrameType::Idr,

@@ -1,0 +1,12 @@
+//! The real host against our own Moonlight client: compositor, app, capture, encoder, sockets, decoder.
+//!
+//! Each test starts hosts of its own, on free ports and in a temporary directory, and waits for events with deadlines.
+
+mod bad_input;
+mod lab;
+mod lifecycle;
+mod network;
+mod pairing;
+mod picture;
+mod programs;
+mod tools;
