@@ -1,5 +1,5 @@
 //! From a composed picture to an access unit: RGB → planes ([`Converter`]), planes → bitstream ([`Encoder`]), what this
-//! machine can do in time ([`probe`]), and files for `lumen m0` ([`FileWriter`]).
+//! machine can do in time ([`probe()`]), and files for `lumen m0` ([`FileWriter`]).
 //!
 //! One picture goes in and one access unit comes out of the same call; nothing is queued inside. The planes are shared
 //! ([`std::sync::Arc`]), so that a repeat is encoded from what is already converted and the next picture is converted
