@@ -1,0 +1,4 @@
+//! Bodies of ANNOUNCE.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lumen_gamestream::fuzz::sdp(data));
