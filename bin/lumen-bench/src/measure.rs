@@ -5,10 +5,10 @@ use crate::cpu::{Sample, Usage};
 use crate::delivery::{Delivery, Received};
 use crate::host::{Host, app_title};
 use anyhow::{Context, bail};
-use lumen_testcard::code;
+use lumen_testcard::code::{self, Code};
 use lumen_testkit::video::Frame;
 use lumen_testkit::{
-    Client, Codec, Decoder, Statistics, Stream, StreamOptions, StreamRequest, Time, WaitError, clock,
+    Client, Codec, Decoder, Picture, Statistics, Stream, StreamOptions, StreamRequest, Time, WaitError, clock,
 };
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -193,28 +193,50 @@ fn network(statistics: &Statistics) -> Network {
 /// Reads the time codes. Every frame is decoded, since each needs the ones before it.
 fn decode(codec: Codec, frames: Vec<Frame>) -> anyhow::Result<Vec<Received>> {
     let mut decoder = Decoder::new(codec)?;
-    // A decoder may hold frames back: pictures belong to frames in order.
-    let mut waiting = VecDeque::new();
-    let mut received = Vec::with_capacity(frames.len());
-    let take = |waiting: &mut VecDeque<Received>, picture: &lumen_testkit::Picture| {
-        let code = code::decode_luma(&picture.luma8(), picture.width as usize, picture.width, picture.height);
-        waiting.pop_front().map(|frame| Received { code, ..frame })
-    };
+    let mut pairing = Pairing::default();
     for frame in frames {
-        waiting.push_back(Received { complete: frame.complete, bytes: frame.data.len(), code: None });
-        match decoder.decode(&frame.data) {
-            Ok(pictures) => {
-                received.extend(pictures.iter().filter_map(|picture| take(&mut waiting, picture)))
-            }
-            // Without its picture it still arrived: it counts as unreadable.
-            Err(_) => received.extend(waiting.pop_back()),
+        // What cannot be decoded still arrived: it counts as unreadable.
+        let pictures = decoder.decode(&frame.data).unwrap_or_default();
+        let codes = pictures.iter().map(read_code).collect();
+        pairing.frame(Received { complete: frame.complete, bytes: frame.data.len(), code: None }, codes);
+    }
+    Ok(pairing.end(decoder.flush()?.iter().map(read_code).collect()))
+}
+
+fn read_code(picture: &Picture) -> Option<Code> {
+    code::decode_luma(&picture.luma8(), picture.width as usize, picture.width, picture.height)
+}
+
+/// Brings pictures and frames together. A decoder without delay gives each frame's picture at once, and a frame that
+/// yields none is broken; one that holds the first frame back gives them later, in order.
+#[derive(Default)]
+struct Pairing {
+    delayed: Option<bool>,
+    waiting: VecDeque<Received>,
+    received: Vec<Received>,
+}
+
+impl Pairing {
+    fn frame(&mut self, frame: Received, codes: Vec<Option<Code>>) {
+        if *self.delayed.get_or_insert(codes.is_empty()) {
+            self.waiting.push_back(frame);
+            self.pictures(codes);
+        } else {
+            self.received.push(Received { code: codes.last().copied().flatten(), ..frame });
         }
     }
-    for picture in decoder.flush()? {
-        received.extend(take(&mut waiting, &picture));
+
+    fn pictures(&mut self, codes: Vec<Option<Code>>) {
+        for code in codes {
+            self.received.extend(self.waiting.pop_front().map(|frame| Received { code, ..frame }));
+        }
     }
-    received.extend(waiting);
-    Ok(received)
+
+    fn end(mut self, codes: Vec<Option<Code>>) -> Vec<Received> {
+        self.pictures(codes);
+        self.received.extend(self.waiting);
+        self.received
+    }
 }
 
 /// The stage times of the first session that has some.
@@ -254,6 +276,27 @@ mod tests {
         let request = stream_request(&options.rows[0]);
         assert_eq!((request.width, request.height, request.fps, request.refresh_x100), (1364, 768, 60, 5994));
         assert_eq!((request.bitrate_kbps, request.encryption.video), (8000, true));
+    }
+
+    #[test]
+    fn a_lost_picture_does_not_shift_the_others() {
+        let frame = |at| Received { complete: Time(at), bytes: 1, code: None };
+        let code = |number| Some(Code { frame: number, time_ns: 1 });
+        let codes = |pairing: Pairing, last| -> Vec<(u64, Option<u32>)> {
+            let received = pairing.end(last);
+            received.iter().map(|frame| (frame.complete.nanos(), frame.code.map(|code| code.frame))).collect()
+        };
+        let mut prompt = Pairing::default();
+        for (at, pictures) in [(1, vec![code(1)]), (2, vec![]), (3, vec![code(3)]), (4, vec![None])] {
+            prompt.frame(frame(at), pictures);
+        }
+        assert_eq!(codes(prompt, vec![]), [(1, Some(1)), (2, None), (3, Some(3)), (4, None)]);
+
+        let mut delayed = Pairing::default();
+        for (at, pictures) in [(1, vec![]), (2, vec![code(1)]), (3, vec![code(2)])] {
+            delayed.frame(frame(at), pictures);
+        }
+        assert_eq!(codes(delayed, vec![code(3)]), [(1, Some(1)), (2, Some(2)), (3, Some(3))]);
     }
 
     #[test]
