@@ -10,6 +10,9 @@ cargo +nightly --version >/dev/null 2>&1 || {
 cargo +nightly fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz
 for target in $(cargo +nightly fuzz list); do
     echo "fuzz: $target for $seconds s"
-    cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=4096 -timeout=5 -rss_limit_mb=2048 -print_final_stats=0 \
+    mkdir -p "fuzz/corpus/$target"
+    seeds=()
+    [ ! -d "fuzz/seeds/$target" ] || seeds=("fuzz/seeds/$target")
+    cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "${seeds[@]}" -- -max_total_time="$seconds" -max_len=4096 -timeout=5 -rss_limit_mb=2048 -print_final_stats=0 \
         2>&1 | tail -n 3
 done

@@ -1,8 +1,6 @@
 //! `/applist` (protocol text §2.7).
 
-use crate::crypto::sha256;
 use crate::xml::Document;
-use std::collections::HashSet;
 use std::fmt;
 
 /// Names an app to clients: positive and within a signed 32-bit number. Clients keep shortcuts and box art under it for
@@ -19,31 +17,6 @@ impl AppId {
     /// The number.
     pub const fn as_u32(self) -> u32 {
         self.0
-    }
-
-    /// An id for each of `titles`, in order: drawn from the title alone, so that it does not depend on the place in the
-    /// list; titles that repeat or collide get a different one by their order.
-    pub fn assign<'a>(titles: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
-        let mut taken = HashSet::new();
-        let mut ids = Vec::new();
-        for title in titles {
-            let mut attempt = 0;
-            let id = loop {
-                let id = Self::derive(title, attempt);
-                if taken.insert(id) {
-                    break id;
-                }
-                attempt += 1;
-            };
-            ids.push(id);
-        }
-        ids
-    }
-
-    fn derive(title: &str, attempt: u32) -> Self {
-        let hash = sha256(&[title.as_bytes(), &attempt.to_be_bytes()]);
-        let id = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) & 0x7fff_ffff;
-        Self(id.max(1))
     }
 }
 
@@ -98,18 +71,9 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_stable_distinct_and_in_range() {
-        let ids = AppId::assign(["Desktop", "Terminal", "Desktop"]);
-        assert_eq!(ids[0], AppId::assign(["Terminal", "Desktop"])[1], "does not depend on the place");
-        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 3);
-        assert!(ids.iter().all(|id| AppId::new(id.as_u32()) == Some(*id)));
+    fn ids_outside_what_clients_take_are_refused() {
+        assert_eq!(AppId::new(1).map(AppId::as_u32), Some(1));
         assert_eq!(AppId::new(0), None);
         assert_eq!(AppId::new(0x8000_0000), None);
-    }
-
-    #[test]
-    fn the_id_of_desktop_never_changes() {
-        // Clients hold this number in their shortcuts: a change here is a break for every user.
-        assert_eq!(AppId::assign(["Desktop"])[0].as_u32(), 1_044_925_671);
     }
 }

@@ -59,6 +59,8 @@ pub struct AppContext {
     pub path: String,
     /// Folder for the app's output.
     pub log_dir: PathBuf,
+    /// Where apps start: the user's home.
+    pub home: Option<PathBuf>,
 }
 
 /// A running app. Dropping it ends every process of it.
@@ -101,6 +103,9 @@ impl RunningApp {
         let session = uuid::Uuid::new_v4().to_string();
         let mut command = Command::new(&program);
         command.args(arguments).stdin(Stdio::null()).process_group(0);
+        if let Some(home) = context.home.as_deref().filter(|home| home.is_dir()) {
+            command.current_dir(home);
+        }
         for (name, value) in env.iter().chain(&app.env) {
             if value.is_empty() {
                 command.env_remove(name);
@@ -214,6 +219,7 @@ mod tests {
             host_mark: uuid::Uuid::new_v4().to_string(),
             path: "/usr/bin:/bin".into(),
             log_dir: dir.join("logs"),
+            home: None,
         }
     }
 

@@ -13,7 +13,7 @@ use lumen_net::udp::{PortHandler, Reader, ReaderWaker, UdpPort};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// Commands that wait for the thread; a few per session's life.
@@ -128,17 +128,15 @@ struct Handler {
 
 impl PortHandler for Handler {
     fn datagram(&mut self, path: Path, bytes: &[u8], now: Timestamp) {
+        // A session is admitted before its client is told where to connect; on a busy machine both wait here, and the
+        // client's first attempt must not be refused: it repeats it half a second later only.
+        self.take_commands(now);
         self.host.datagram(path, bytes, now);
         self.events(now);
     }
 
     fn idle(&mut self, now: Timestamp) -> Option<Timestamp> {
-        loop {
-            match self.commands.try_recv() {
-                Ok(command) => self.obey(command, now),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-        }
+        self.take_commands(now);
         self.host.tick(now);
         self.events(now);
         self.timers(now);
@@ -148,6 +146,12 @@ impl PortHandler for Handler {
 }
 
 impl Handler {
+    fn take_commands(&mut self, now: Timestamp) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command, now);
+        }
+    }
+
     fn obey(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::Admit(id, admission) => {

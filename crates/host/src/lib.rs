@@ -88,6 +88,7 @@ impl Host {
     /// A port or directory that cannot be had, a damaged state folder, no usable encoder, another host on the same state.
     pub fn start(config: Config, environment: Environment, paths: Paths) -> anyhow::Result<Self> {
         apply_debug(&config);
+        raise_descriptor_limit();
         files::ensure_private_dir(&paths.state_dir)?;
         files::ensure_private_dir(&paths.runtime_dir)?;
         let Some(lock) = files::InstanceLock::acquire(&paths.state_dir)? else {
@@ -146,6 +147,7 @@ impl Host {
                 video_port: video.clone(),
                 search_path: environment.path.clone().unwrap_or_else(|| DEFAULT_PATH.into()),
                 log_dir: paths.state_dir.join("logs"),
+                home: environment.home.clone(),
                 features: features(&config, codec_modes(&codecs)),
                 policy: Policy { max_sessions: MAX_SESSIONS, rtsp_encryption: rtsp_encryption(&config) },
                 config: config.clone(),
@@ -472,6 +474,16 @@ pub(crate) fn app_launch(app: &lumen_config::App) -> AppLaunch {
 pub(crate) fn apply_debug(config: &Config) {
     use lumen_encode::log::{FfmpegLog, install};
     install(if config.debug.ffmpeg { FfmpegLog::Debug } else { FfmpegLog::Quiet });
+}
+
+/// Windows hold a descriptor for each of their buffers' pools; the usual 1024 are few for several desktops.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn since_epoch() -> Duration {

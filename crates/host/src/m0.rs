@@ -88,6 +88,8 @@ pub fn run(request: &Request, config: &Config, environment: &Environment) -> any
                 host_mark: format!("m0-{}", uuid::Uuid::new_v4()),
                 path: environment.path.clone().unwrap_or_else(|| crate::DEFAULT_PATH.into()),
                 log_dir: scratch.0.join("logs"),
+                // What is named on the command line is meant from where one stands.
+                home: None,
             };
             app = Some(RunningApp::start(&launch, &output.env, &context, || {})?);
             keep = Some(output.keepalive);

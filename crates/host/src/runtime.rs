@@ -197,6 +197,7 @@ impl Resources {
             host_mark: shared.unique_id().to_owned(),
             path: shared.search_path().to_owned(),
             log_dir: shared.log_dir(),
+            home: shared.home(),
         };
         let mut env = output.env.clone();
         env.extend(client_environment(mode, &connection));

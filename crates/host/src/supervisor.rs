@@ -73,6 +73,8 @@ pub struct Parts {
     pub search_path: String,
     /// Where the output of apps goes.
     pub log_dir: PathBuf,
+    /// Where apps start.
+    pub home: Option<PathBuf>,
     /// What RTSP offers.
     pub features: HostFeatures,
     /// What the session table grants.
@@ -101,6 +103,11 @@ pub struct Supervisor {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// The table's answer to a `/launch` or `/resume`.
+type Entered = Result<(SessionId, Vec<Effect>), ApiError>;
+/// Which of the two.
+type Enter = fn(&mut SessionTable, ClientId, LaunchOrder, Time) -> Entered;
 
 fn time(now: Timestamp) -> Time {
     Duration::from_nanos(now.as_nanos())
@@ -314,12 +321,7 @@ impl Shared {
         client: ClientId,
         request: LaunchRequest,
         peer: IpAddr,
-        enter: fn(
-            &mut SessionTable,
-            ClientId,
-            LaunchOrder,
-            Time,
-        ) -> Result<(SessionId, Vec<Effect>), ApiError>,
+        enter: Enter,
     ) -> Result<Connection, ApiError> {
         // First of all: a mode that cannot be must not cost the running app.
         runtime::requested_mode(&request)?;
@@ -411,7 +413,7 @@ impl Shared {
         HandshakeConfig {
             seal: connection.encrypted_rtsp.then(|| connection.request.key.clone()),
             peer: connection.peer,
-            features: self.parts.features.clone(),
+            features: self.parts.features,
             ports: StreamPorts { audio: ports.audio(), video: ports.video(), control: ports.control() },
             ping_payload: connection.ping_payload,
             connect_data: connection.connect_data,
@@ -464,6 +466,11 @@ impl Shared {
     /// Where the output of apps goes.
     pub fn log_dir(&self) -> PathBuf {
         self.parts.log_dir.clone()
+    }
+
+    /// Where apps start.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.parts.home.clone()
     }
 
     /// Where video is sent from.

@@ -75,9 +75,9 @@ impl Stream {
         let pipeline = Pipeline::start(source, encoder, settings.idle_fps, queue, ended)
             .map_err(|(error, source)| (error.into(), source))?;
         let interval = Duration::from_nanos(1_000_000_000_000 / u64::from(encoder.refresh_mhz.max(1)));
-        let stats = Arc::new(StreamStats::default());
-        let idr = pipeline.idr_handle();
         let frames = FrameSender::new(port, PacerConfig::default(), interval);
+        let stats = Arc::new(StreamStats::new(frames.stats()));
+        let idr = pipeline.idr_handle();
         let sender = sender::spawn(units, packetizer, frames, route, stats.clone(), move || idr.request());
         match sender {
             Ok(sender) => Ok(Self { pipeline, sender, stats }),

@@ -3,9 +3,9 @@
 use lumen_gamestream::video::FrameInfo;
 use lumen_media::stats::Window;
 use lumen_media::{AccessUnit, FrameKind};
-use lumen_net::sender::SendReport;
+use lumen_net::sender::{SendReport, SendStats};
 use serde::Serialize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 #[derive(Default)]
@@ -32,8 +32,10 @@ struct Inner {
 }
 
 /// Counters of a stream; any thread may add.
-#[derive(Default)]
-pub struct StreamStats(Mutex<Inner>);
+pub struct StreamStats {
+    inner: Mutex<Inner>,
+    sending: Arc<SendStats>,
+}
 
 /// Microseconds of one stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -63,6 +65,8 @@ pub struct Snapshot {
     pub packets: u64,
     /// Datagrams that the system did not take.
     pub unsent_packets: u64,
+    /// Frames that were ready more than a frame interval before the pacing let them start.
+    pub backlogged: u64,
     /// IDR requests of the client.
     pub idr_requests: u64,
     /// Reference invalidations asked by the client.
@@ -99,6 +103,11 @@ pub struct Stages {
 }
 
 impl StreamStats {
+    /// `sending` are the counters of the stream's sender.
+    pub fn new(sending: Arc<SendStats>) -> Self {
+        Self { inner: Mutex::default(), sending }
+    }
+
     /// A frame left.
     pub fn sent(&self, unit: &AccessUnit, info: &FrameInfo, packetize: Duration, report: &SendReport) {
         let mut inner = self.lock();
@@ -153,6 +162,7 @@ impl StreamStats {
             bytes: inner.bytes,
             packets: inner.packets,
             unsent_packets: inner.lost_packets,
+            backlogged: self.sending.counts().backlogged,
             idr_requests: inner.idr_requests,
             invalidations: inner.invalidations,
             loss_reports: inner.loss_reports,
@@ -172,7 +182,7 @@ impl StreamStats {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,6 @@
 //! The paced sending of one video stream.
 //!
-//! [`FrameSender`] sends one frame's packets from the calling thread; [`VideoSender`] is a thread with a bounded queue
-//! of encoded frames in front of one. Nothing is dropped after the encoder: a full queue makes [`VideoSender::send`]
-//! wait, which holds the encoder back, which drops pictures before it.
+//! [`FrameSender`] sends one frame's packets, from the thread that calls it, spread over part of the frame interval.
 
 mod pacer;
 
@@ -11,16 +9,9 @@ pub use pacer::{Pace, Pacer, PacerConfig};
 use crate::path::Path;
 use crate::udp::UdpPort;
 use lumen_media::{Timestamp, clock};
-use std::io;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-/// Encoded frames that wait for the sender. One is being sent, one more may be ready; a longer queue is only latency.
-const QUEUE: usize = 1;
 
 /// Counters of one stream, readable while it runs.
 #[derive(Debug, Default)]
@@ -130,90 +121,6 @@ impl FrameSender {
         self.stats.bytes.fetch_add(packets.len() as u64, Ordering::Relaxed);
         self.stats.lost.fetch_add(report.lost as u64, Ordering::Relaxed);
         report
-    }
-}
-
-/// Turns what the encoder made into packets, on the sender's thread.
-pub trait Packetize<T>: Send + 'static {
-    /// Writes the packets of `frame`, all of equal length, into `packets`, which comes empty. `None` when nobody waits
-    /// for them yet (no ping seen, not played); nothing is sent then.
-    fn packetize(&mut self, frame: T, packets: &mut Vec<u8>) -> Option<Destination>;
-
-    /// The packets of the last frame have left.
-    fn sent(&mut self, _report: &SendReport) {}
-}
-
-impl<T, F> Packetize<T> for F
-where
-    F: FnMut(T, &mut Vec<u8>) -> Option<Destination> + Send + 'static,
-{
-    fn packetize(&mut self, frame: T, packets: &mut Vec<u8>) -> Option<Destination> {
-        self(frame, packets)
-    }
-}
-
-/// The stream has ended; the frame comes back.
-#[derive(Debug, PartialEq, Eq)]
-pub struct SenderClosed<T>(pub T);
-
-/// A thread that packetizes and sends frames. Dropping it sends what is queued and waits for the thread.
-pub struct VideoSender<T> {
-    queue: Option<SyncSender<T>>,
-    thread: Option<JoinHandle<()>>,
-    stats: Arc<SendStats>,
-}
-
-impl<T: Send + 'static> VideoSender<T> {
-    /// Starts a thread called `name`.
-    ///
-    /// # Errors
-    /// When the system refuses a thread.
-    pub fn spawn(name: &str, mut sender: FrameSender, mut packetize: impl Packetize<T>) -> io::Result<Self> {
-        let (queue, frames) = sync_channel::<T>(QUEUE);
-        let stats = sender.stats();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // The default slack of 50 µs would be a fifth of the gap between groups.
-            if let Err(error) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000)) {
-                tracing::debug!(%error, "cannot make timers exact");
-            }
-            let mut packets = Vec::new();
-            for frame in frames {
-                packets.clear();
-                if let Some(destination) = packetize.packetize(frame, &mut packets) {
-                    let report = sender.send_frame(&packets, &destination);
-                    packetize.sent(&report);
-                }
-            }
-        })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), stats })
-    }
-
-    /// Queues a frame; waits while one is queued already.
-    ///
-    /// # Errors
-    /// Gives the frame back when the thread is gone.
-    pub fn send(&self, frame: T) -> Result<(), SenderClosed<T>> {
-        match &self.queue {
-            Some(queue) => queue.send(frame).map_err(|refused| SenderClosed(refused.0)),
-            None => Err(SenderClosed(frame)),
-        }
-    }
-
-    /// The counters.
-    pub fn stats(&self) -> &SendStats {
-        &self.stats
-    }
-}
-
-impl<T> Drop for VideoSender<T> {
-    fn drop(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take()
-            && thread.thread().id() != std::thread::current().id()
-            && thread.join().is_err()
-        {
-            tracing::error!("a video sender thread panicked");
-        }
     }
 }
 

@@ -66,62 +66,6 @@ fn a_backlog_beyond_one_interval_is_counted() {
     assert_eq!(sender.stats().counts().backlogged, 1);
 }
 
-/// Reports what left.
-struct Echo {
-    path: Option<Path>,
-    sent: std::sync::mpsc::Sender<SendReport>,
-}
-
-impl Packetize<usize> for Echo {
-    fn packetize(&mut self, frame: usize, out: &mut Vec<u8>) -> Option<Destination> {
-        assert!(out.is_empty());
-        out.extend(packets(frame, 100));
-        self.path.map(|path| Destination { path, packet_bytes: 100 })
-    }
-
-    fn sent(&mut self, report: &SendReport) {
-        // The test may have ended.
-        let _ = self.sent.send(*report);
-    }
-}
-
-fn threaded(path: Option<Path>) -> (VideoSender<usize>, Receiver<SendReport>) {
-    let (sent, reports) = channel();
-    let sender = sender(Duration::from_millis(4));
-    (VideoSender::spawn("test-send", sender, Echo { path, sent }).expect("a thread"), reports)
-}
-
-#[test]
-fn nothing_queued_is_lost_when_the_stream_ends() {
-    let (_socket, path) = receiver();
-    let (sender, reports) = threaded(Some(path));
-    for frame in 1..=20 {
-        sender.send(frame).expect("the thread lives");
-    }
-    let stats = sender.stats.clone();
-    drop(sender);
-    assert_eq!(reports.iter().map(|report| report.packets).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
-    assert_eq!(stats.counts().frames, 20);
-}
-
-#[test]
-fn frames_for_nobody_are_not_sent() {
-    let (sender, reports) = threaded(None);
-    sender.send(3).expect("the thread lives");
-    sender.send(3).expect("the thread lives");
-    drop(sender);
-    assert_eq!(reports.iter().count(), 0);
-}
-
-#[test]
-fn a_dead_thread_gives_the_frame_back() {
-    let panicking = |_: u32, _: &mut Vec<u8>| -> Option<Destination> { panic!("as if packetizing failed") };
-    let sender =
-        VideoSender::spawn("test-panic", sender(Duration::from_millis(4)), panicking).expect("a thread");
-    let refused = (0..).find_map(|frame| sender.send(frame).err()).expect("found");
-    assert!(matches!(refused, SenderClosed(_)));
-}
-
 #[test]
 fn sleeping_ends_after_the_deadline() {
     let deadline = clock::now() + Duration::from_millis(2);
