@@ -18,7 +18,7 @@ forbid() {
 forbid lumen-testkit 'lumen-(media|gamestream|net|fec|encode|host|web|config|input)'
 # The protocol is sans-IO.
 forbid lumen-gamestream 'lumen-(media|net|host|web|config|encode)|tokio|socket2|mio'
-forbid lumen-media 'lumen-.*[^a]|tokio'
+forbid lumen-media 'lumen-(gamestream|net|host|web|encode|config|display|capture|compositor|input|fec)|tokio'
 forbid lumen-config 'lumen-(media|gamestream|net|host)|tokio'
 forbid lumen-fec 'lumen-(media|gamestream|net)'
 # Stages do not know each other.

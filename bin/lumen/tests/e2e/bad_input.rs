@@ -103,7 +103,7 @@ fn modes_outside_sane_limits_are_refused_with_the_reason() {
         StreamRequest::new(1280, 720, 5),
         StreamRequest::new(1280, 720, 500),
     ] {
-        let error = client.launch(app, &request, &Default::default()).err().expect("refused");
+        let error = client.launch(app, &request, &Default::default()).expect_err("refused");
         let said = error.to_string();
         assert!(said.contains("outside"), "{said}");
     }
@@ -117,7 +117,7 @@ fn a_missing_app_refuses_the_launch_with_the_remedy() {
     let client = lab.paired(0);
     let app = lab.app(&client, "gone");
     let error =
-        client.launch(app, &StreamRequest::new(640, 360, 30), &Default::default()).err().expect("refused");
+        client.launch(app, &StreamRequest::new(640, 360, 30), &Default::default()).expect_err("refused");
     let said = error.to_string();
     assert!(said.contains("no-such-program") && said.contains("Install"), "{said}");
     assert_eq!(client.server_info().expect("answers").current_game, 0);

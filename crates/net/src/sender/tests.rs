@@ -1,6 +1,5 @@
 use super::*;
 use std::net::UdpSocket;
-use std::sync::mpsc::{Receiver, channel};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
