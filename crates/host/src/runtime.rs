@@ -15,6 +15,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// When to look again at a client's output while its resources are in use.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
 /// A virtual output and its picture source, which a stream borrows.
 struct Output {
     mode: Mode,
@@ -74,9 +77,15 @@ impl Runtime {
         loop {
             // Not in the loop's head: the lock must not be held while an effect is carried out.
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(effect) = next else { return };
+            let Some(effect) = next else { break };
             tracing::debug!(client = %self.client, ?effect, "effect");
             resources.carry_out(effect, self.client, shared);
+        }
+        let lingering = resources.linger_until.is_some();
+        drop(resources);
+        if lingering {
+            // Only now: whoever looks must find the resources free.
+            shared.event(Event::LookAgain);
         }
     }
 
@@ -87,8 +96,8 @@ impl Runtime {
 
     /// Drops the output if its time is over; says when to ask again, and whether anything is left to keep.
     pub fn linger(&self, now: Timestamp) -> (Option<Timestamp>, bool) {
-        // Busy means in use.
-        let Ok(mut resources) = self.resources.try_lock() else { return (None, true) };
+        // Busy means in use; another look is cheap.
+        let Ok(mut resources) = self.resources.try_lock() else { return (Some(now + BUSY_PAUSE), true) };
         if resources.linger_until.is_some_and(|until| until <= now) {
             resources.linger_until = None;
             resources.output = None;
@@ -169,7 +178,6 @@ impl Resources {
                 if self.output.is_some() {
                     self.linger_until = Some(clock::now() + linger);
                 }
-                shared.event(Event::LookAgain);
             }
         }
     }

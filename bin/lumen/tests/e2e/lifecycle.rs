@@ -208,3 +208,53 @@ fn two_clients_do_not_see_each_other() {
     assert_eq!(stream.violations(), []);
     assert_eq!(other.violations(), []);
 }
+
+/// Open descriptors, threads and resident kilobytes of a process.
+fn footprint(pid: u32) -> (usize, usize, usize) {
+    let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = resident.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
+    (count("fd"), count("task"), kilobytes)
+}
+
+/// Connects, leaves, comes back and quits again and again: nothing piles up. 10 rounds, 200 with `./check --long`.
+#[test]
+fn many_sessions_leave_nothing_behind() {
+    #[expect(clippy::disallowed_methods, reason = "only tests look at this variable")]
+    let rounds = if std::env::var_os("LUMEN_LONG_TESTS").is_some() { 200 } else { 10 };
+    let lab = Lab::start("[display]\nlinger_seconds = 0\n");
+    let client = lab.paired(0);
+    let small = StreamRequest::new(320, 180, 30);
+    let mut before = None;
+    for round in 0..rounds {
+        let stream = lab.launch(&client, "testcard", &small);
+        stream.next_frame(PATIENCE).expect("a frame");
+        match round % 3 {
+            0 => drop(stream.disconnect(PATIENCE)),
+            1 => stream.kill(),
+            _ => drop(stream),
+        }
+        let stream = client.resume(&small, &StreamOptions::default()).expect("resumes");
+        stream.next_frame(PATIENCE).expect("a frame");
+        client.cancel().expect("cancelled");
+        assert!(stream.wait_end(PATIENCE).is_some_and(|ending| ending.is_clean()));
+        drop(stream);
+        lab.assert_nothing_left();
+        // The first rounds warm up pools, threads of the runtime and the allocator.
+        if round == 3 {
+            before = Some(footprint(lab.host_pid()));
+        }
+    }
+    let (fds, threads, kilobytes) = before.expect("warmed up");
+    // Connections of the last requests close by themselves.
+    wait_for("descriptors and threads to be as before", PATIENCE, || {
+        let now = footprint(lab.host_pid());
+        (now.0 <= fds + 2 && now.1 <= threads + 2).then_some(())
+    });
+    let grown = footprint(lab.host_pid()).2.saturating_sub(kilobytes);
+    println!(
+        "{rounds} rounds: {fds} descriptors, {threads} threads, {kilobytes} kB, {grown} kB more at the end"
+    );
+    assert!(grown < 40_000, "the host grew by {grown} kB");
+}

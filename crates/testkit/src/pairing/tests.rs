@@ -33,6 +33,26 @@ const PHASE2: &str = "5febcdc985b2baddd65925da162380eb";
 const CHALLENGE_RESPONSE: &str = "085a7c53482b8104f10497d2f105c90c89014fcb145ebf6dd05a07d89fc337f9\
                                   58f1c991a85a76c2526eb7cf9453b7e7";
 
+/// Hosts of generations before 7 hashed with SHA-1; Lumen never says that it is one, so only the text itself is checked.
+#[test]
+fn the_sha1_vectors_of_section_3_follow_from_its_rules() {
+    use sha1::{Digest, Sha1};
+    let digest = Sha1::new().chain_update(bytes16(0)).chain_update("1234").finalize();
+    let key: [u8; 16] = digest[..16].try_into().unwrap();
+    assert_eq!(hex::encode(key), "0cd2f00b23437ed6adc97cd8f7dbf3ed");
+    let rising: Vec<u8> = (0..=255).collect();
+    let hash =
+        Sha1::new().chain_update(bytes16(0x10)).chain_update(rising).chain_update(bytes16(0x20)).finalize();
+    // 20 + 16 bytes, filled with zeros up to whole blocks.
+    let mut response = hash.to_vec();
+    response.extend_from_slice(&bytes16(0x30));
+    response.resize(48, 0);
+    assert_eq!(
+        hex::encode(ecb_encrypt(&key, &response)),
+        "93e995025d25e57503c6c107a0f5a6492a57e9a5eeadae72098e6c543463e5c46af3048b2e97c56a5fc5ed7244bfe3d1"
+    );
+}
+
 #[test]
 fn synthetic_vectors_of_section_3() {
     let key = pin_key(&bytes16(0), "1234");
