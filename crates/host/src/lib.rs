@@ -1,7 +1,7 @@
 //! The host: ties display, encoder, protocol and network together.
 //!
 //! [`Host::start`] brings everything up, [`Host::stop`] takes it down; in between the session table (in
-//! `lumen-gamestream`) decides and [`supervisor`] has its effects carried out by the clients' [`runtime`]s.
+//! `lumen-gamestream`) decides, and the supervisor has its effects carried out by the runtime of each client.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
