@@ -121,6 +121,10 @@ impl Host {
         let audio = Arc::new(UdpPort::bind(ports.audio())?);
         let control = Arc::new(UdpPort::bind(ports.control())?);
         let rtsp_listener = lumen_net::bind::tcp(ports.rtsp())?;
+        let web_listeners = lumen_web::Listeners {
+            http: lumen_net::bind::tcp(ports.http())?,
+            https: lumen_net::bind::tcp(ports.https())?,
+        };
 
         let probed = probing.join().map_err(|_| anyhow::anyhow!("trying the encoders failed"))?;
         let codecs = offered_codecs(&config, &probed);
@@ -187,16 +191,11 @@ impl Host {
         let (rtsp, web) = runtime.block_on(async {
             let rtsp = RtspServer::spawn(rtsp_listener, RtspConfig::default(), rtsp_handler(shared.clone()))
                 .context("serving RTSP")?;
-            let options = lumen_web::Options {
-                http_port: ports.http(),
-                https_port: ports.https(),
-                limits: lumen_web::Limits::default(),
-            };
             let tls = lumen_web::Identity {
                 certificate: identity.certificate_der.clone(),
                 private_key: key.as_bytes().to_vec(),
             };
-            let web = lumen_web::Server::start(&options, &tls, api)?;
+            let web = lumen_web::Server::start(web_listeners, lumen_web::Limits::default(), &tls, api)?;
             anyhow::Ok((rtsp, web))
         })?;
         let reloader = Arc::new(Reloader {

@@ -21,5 +21,5 @@ mod tests;
 
 pub use api::{Api, ApiFuture, ApiRequest, ApiResponse};
 pub use limits::Limits;
-pub use server::{Options, Server, StartError};
+pub use server::{Listeners, Server, StartError};
 pub use tls::{Identity, IdentityError};

@@ -4,10 +4,10 @@ use crate::api::Api;
 use crate::connection::{Shared, serve, until_ending};
 use crate::limits::{Gate, Limits};
 use crate::tls::{Identity, IdentityError};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -17,45 +17,21 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, info, warn};
 
-/// Where to listen and what to allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Port of plain HTTP; 0 takes a free one.
-    pub http_port: u16,
-    /// Port of HTTPS; 0 takes a free one.
-    pub https_port: u16,
-    /// What peers may hold.
-    pub limits: Limits,
+/// The two ports, bound by the caller on all addresses.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Plain HTTP.
+    pub http: std::net::TcpListener,
+    /// HTTPS.
+    pub https: std::net::TcpListener,
 }
 
 /// Why the servers could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Another program listens there.
-    #[error(
-        "TCP port {port} ({purpose}) is taken by another program. Stop that program, or move all of Lumen's ports with server.base_port"
-    )]
-    PortTaken {
-        /// Which port.
-        port: u16,
-        /// `HTTP` or `HTTPS`.
-        purpose: &'static str,
-    },
-    /// Ports below 1024 are for root.
-    #[error("TCP port {port} ({purpose}) may not be used by this user. Choose a server.base_port above 1028")]
-    Forbidden {
-        /// Which port.
-        port: u16,
-        /// `HTTP` or `HTTPS`.
-        purpose: &'static str,
-    },
-    /// Another cause.
-    #[error(
-        "cannot listen on TCP port {port} ({purpose}): {source}. Check the network set-up of this machine, or choose another server.base_port"
-    )]
+    /// The runtime cannot watch a listener.
+    #[error("cannot listen for {purpose}: {source}. Check the limit on open files")]
     Listen {
-        /// Which port.
-        port: u16,
         /// `HTTP` or `HTTPS`.
         purpose: &'static str,
         /// What the system said.
@@ -75,29 +51,26 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both ports and serves them on the current tokio runtime.
+    /// Serves both ports on the current tokio runtime.
     ///
     /// # Errors
-    /// [`StartError`] names the port and what to do.
+    /// [`StartError`] says what to do.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn start(options: &Options, identity: &Identity, api: Arc<dyn Api>) -> Result<Self, StartError> {
+    pub fn start(
+        listeners: Listeners,
+        limits: Limits,
+        identity: &Identity,
+        api: Arc<dyn Api>,
+    ) -> Result<Self, StartError> {
         let tls = TlsAcceptor::from(Arc::new(identity.server_config()?));
-        let http = listen(options.http_port, "HTTP")?;
-        let https = listen(options.https_port, "HTTPS")?;
+        let (http, http_address) = listener(listeners.http, "HTTP")?;
+        let (https, https_address) = listener(listeners.https, "HTTPS")?;
         let (ending, ended) = watch::channel(false);
         let gate = Gate::default();
-        let addresses = [&http, &https].map(|listener| listener.socket.local_addr());
-        let [http_address, https_address] = addresses;
-        let broken = |purpose, port| move |source| StartError::Listen { port, purpose, source };
-        let mut server = Self {
-            http: http_address.map_err(broken("HTTP", options.http_port))?,
-            https: https_address.map_err(broken("HTTPS", options.https_port))?,
-            ending,
-            listeners: JoinSet::new(),
-        };
-        let shared = Shared { api, limits: options.limits, ending: ended };
+        let mut server = Self { http: http_address, https: https_address, ending, listeners: JoinSet::new() };
+        let shared = Shared { api, limits, ending: ended };
         server.listeners.spawn(accept(http, None, gate.clone(), shared.clone()));
         server.listeners.spawn(accept(https, Some(tls), gate, shared));
         info!(http = %server.http, https = %server.https, "web server listens");
@@ -131,50 +104,22 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Connections that the kernel keeps until they are accepted.
-const BACKLOG: i32 = 128;
-
 struct Listener {
     socket: TcpListener,
     purpose: &'static str,
 }
 
-/// Listens on all addresses: one socket for IPv6 and IPv4, or IPv4 alone where the kernel has no IPv6.
-fn listen(port: u16, purpose: &'static str) -> Result<Listener, StartError> {
-    let dual = bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
-    let bound = match dual {
-        Err(error) if is_no_ipv6(&error) => bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
-        other => other,
+fn listener(
+    socket: std::net::TcpListener,
+    purpose: &'static str,
+) -> Result<(Listener, SocketAddr), StartError> {
+    let watched = || {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok((TcpListener::from_std(socket)?, address))
     };
-    match bound {
-        Ok(socket) => Ok(Listener { socket, purpose }),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Err(StartError::PortTaken { port, purpose })
-        }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err(StartError::Forbidden { port, purpose })
-        }
-        Err(source) => Err(StartError::Listen { port, purpose, source }),
-    }
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    // A restart must not wait for connections of the last run to time out.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn is_no_ipv6(error: &io::Error) -> bool {
-    // EAFNOSUPPORT has no kind of its own; a disabled IPv6 shows as an address that is not there.
-    const EAFNOSUPPORT: i32 = 97;
-    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+    let (socket, address) = watched().map_err(|source| StartError::Listen { purpose, source })?;
+    Ok((Listener { socket, purpose }, address))
 }
 
 /// Takes connections until the server ends, then waits for those that are open.

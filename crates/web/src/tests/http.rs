@@ -1,7 +1,7 @@
 use super::client::{closed, connect, connect_from, exchange, get, get_keep_alive, read_answer};
 use super::{BIG, Host, Scripted, Seen, soon};
-use crate::{Limits, Options, Server, StartError};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use crate::{Limits, Server};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -300,24 +300,6 @@ async fn a_handler_that_panics_takes_only_its_connection_along() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
-    let taken = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
-    let port = taken.local_addr().expect("bound").port();
-    let start = |http_port, https_port| {
-        let (sender, _seen) = tokio::sync::mpsc::unbounded_channel();
-        let options = Options { http_port, https_port, limits: Limits::default() };
-        let identity = super::Credentials::p256().identity();
-        Server::start(&options, &identity, Arc::new(Scripted(sender))).expect_err("the port is taken")
-    };
-    assert!(
-        matches!(start(port, 0), StartError::PortTaken { purpose: "HTTP", port: named } if named == port)
-    );
-    let error = start(0, port);
-    assert!(matches!(error, StartError::PortTaken { purpose: "HTTPS", .. }));
-    assert!(error.to_string().contains(&port.to_string()) && error.to_string().contains("base_port"));
-}
-
-#[tokio::test]
 async fn shutdown_closes_idle_connections_cuts_waiting_ones_and_frees_the_ports() {
     let mut host = Host::start(Limits::default());
     let address = host.http();
@@ -329,8 +311,7 @@ async fn shutdown_closes_idle_connections_cuts_waiting_ones_and_frees_the_ports(
     waiting.write_all(get("/wait").as_bytes()).await.expect("open");
     host.request().await;
 
-    let options =
-        Options { http_port: address.port(), https_port: host.https().port(), limits: Limits::default() };
+    let ports = (address.port(), host.https().port());
     soon(host.server.shutdown(Duration::from_millis(50))).await;
     assert_eq!(closed(idle).await, b"");
     assert_eq!(closed(waiting).await, b"");
@@ -338,7 +319,9 @@ async fn shutdown_closes_idle_connections_cuts_waiting_ones_and_frees_the_ports(
 
     let (sender, _seen) = tokio::sync::mpsc::unbounded_channel();
     let identity = super::Credentials::p256().identity();
-    let again = Server::start(&options, &identity, Arc::new(Scripted(sender))).expect("the ports are free");
+    let listeners = super::listeners(ports.0, ports.1);
+    let again = Server::start(listeners, Limits::default(), &identity, Arc::new(Scripted(sender)));
+    let again = again.expect("the ports are free");
     assert_eq!(again.http_address().port(), address.port());
 }
 

@@ -5,7 +5,7 @@ mod client;
 mod http;
 mod tls;
 
-use crate::{Api, ApiFuture, ApiRequest, ApiResponse, Identity, Limits, Options, Server};
+use crate::{Api, ApiFuture, ApiRequest, ApiResponse, Identity, Limits, Listeners, Server};
 use certificates::Credentials;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -67,6 +67,12 @@ struct Host {
     seen: mpsc::UnboundedReceiver<Seen>,
 }
 
+/// Both ports; 0 takes a free one.
+fn listeners(http: u16, https: u16) -> Listeners {
+    let bind = |port| std::net::TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, port)).expect("free");
+    Listeners { http: bind(http), https: bind(https) }
+}
+
 impl Host {
     fn start(limits: Limits) -> Self {
         Self::start_as(&Credentials::p256(), limits)
@@ -74,9 +80,9 @@ impl Host {
 
     fn start_as(credentials: &Credentials, limits: Limits) -> Self {
         let (sender, seen) = mpsc::unbounded_channel();
-        let options = Options { http_port: 0, https_port: 0, limits };
-        let server = Server::start(&options, &credentials.identity(), Arc::new(Scripted(sender)));
-        Self { server: server.expect("free ports"), seen }
+        let server =
+            Server::start(listeners(0, 0), limits, &credentials.identity(), Arc::new(Scripted(sender)));
+        Self { server: server.expect("starts"), seen }
     }
 
     fn http(&self) -> SocketAddr {

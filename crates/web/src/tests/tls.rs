@@ -1,7 +1,7 @@
 use super::certificates::Credentials;
 use super::client::{closed, connect, connect_tls, exchange, get, tls};
 use super::{Host, Seen, soon};
-use crate::{Identity, Limits, Options, Server, StartError};
+use crate::{Identity, Limits, Server, StartError};
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 use std::sync::Arc;
@@ -119,9 +119,8 @@ async fn a_handler_ends_with_its_tls_client() {
 }
 
 #[tokio::test]
-async fn an_identity_that_is_none_is_refused_before_listening() {
+async fn an_identity_that_is_none_is_refused() {
     let (one, other) = (Credentials::p256(), Credentials::p256());
-    let options = Options { http_port: 0, https_port: 0, limits: Limits::default() };
     let bad = [
         Identity { certificate: vec![1, 2, 3], private_key: one.key.clone() },
         Identity { certificate: one.certificate.clone(), private_key: vec![1, 2, 3] },
@@ -129,7 +128,12 @@ async fn an_identity_that_is_none_is_refused_before_listening() {
     ];
     for identity in bad {
         let (sender, _seen) = tokio::sync::mpsc::unbounded_channel();
-        let error = Server::start(&options, &identity, Arc::new(super::Scripted(sender)));
+        let error = Server::start(
+            super::listeners(0, 0),
+            Limits::default(),
+            &identity,
+            Arc::new(super::Scripted(sender)),
+        );
         let error = error.expect_err("must be refused");
         assert!(matches!(error, StartError::Identity(_)), "{error}");
         assert!(error.to_string().contains("Restore"), "{error}");
