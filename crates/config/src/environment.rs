@@ -34,16 +34,8 @@ pub struct Overrides {
 pub struct Environment {
     /// `HOME`, when absolute.
     pub home: Option<PathBuf>,
-    /// `USER`, else `LOGNAME`
-    pub user: Option<String>,
-    /// `SHELL`
-    pub shell: Option<PathBuf>,
     /// `PATH`
     pub path: Option<String>,
-    /// `LC_ALL`, else `LC_CTYPE`, else `LANG`
-    pub locale: Option<String>,
-    /// `TERM`
-    pub term: Option<String>,
     /// `TMPDIR`, when absolute.
     pub temporary_dir: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`, when absolute.
@@ -52,32 +44,14 @@ pub struct Environment {
     pub config_home: Option<PathBuf>,
     /// `XDG_STATE_HOME`, when absolute.
     pub state_home: Option<PathBuf>,
-    /// `XDG_DATA_HOME`, when absolute.
-    pub data_home: Option<PathBuf>,
-    /// `XDG_DATA_DIRS`, the absolute ones; the specification's own default when unset.
-    pub data_dirs: Vec<PathBuf>,
-    /// `XDG_CURRENT_DESKTOP`, split at the colons.
-    pub current_desktop: Vec<String>,
-    /// `WAYLAND_DISPLAY`
-    pub wayland_display: Option<String>,
-    /// `DISPLAY`
-    pub x11_display: Option<String>,
-    /// `DBUS_SESSION_BUS_ADDRESS`
-    pub session_bus: Option<String>,
-    /// `XKB_DEFAULT_LAYOUT`
+    /// `XKB_DEFAULT_LAYOUT`: the default of `input.keyboard_layout`
     pub xkb_layout: Option<String>,
-    /// `XKB_DEFAULT_VARIANT`
+    /// `XKB_DEFAULT_VARIANT`: the default of `input.keyboard_variant`
     pub xkb_variant: Option<String>,
-    /// `XCURSOR_THEME`
-    pub cursor_theme: Option<String>,
-    /// `XCURSOR_SIZE`
-    pub cursor_size: Option<String>,
     /// `RUST_LOG`
     pub log_filter: Option<String>,
     /// `NO_COLOR` is set.
     pub no_colour: bool,
-    /// `NOTIFY_SOCKET`: systemd wants to know when the host is up.
-    pub notify_socket: Option<String>,
     /// `LUMEN_…`
     pub overrides: Overrides,
 }
@@ -90,35 +64,15 @@ impl Environment {
         let dir = |name: &str| text(name).map(PathBuf::from).filter(|path| path.is_absolute());
         Self {
             home: dir("HOME"),
-            user: text("USER").or_else(|| text("LOGNAME")),
-            shell: dir("SHELL"),
             path: text("PATH"),
-            locale: text("LC_ALL").or_else(|| text("LC_CTYPE")).or_else(|| text("LANG")),
-            term: text("TERM"),
             temporary_dir: dir("TMPDIR"),
             runtime_dir: dir("XDG_RUNTIME_DIR"),
             config_home: dir("XDG_CONFIG_HOME"),
             state_home: dir("XDG_STATE_HOME"),
-            data_home: dir("XDG_DATA_HOME"),
-            data_dirs: text("XDG_DATA_DIRS")
-                .unwrap_or_else(|| "/usr/local/share:/usr/share".into())
-                .split(':')
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-                .collect(),
-            current_desktop: text("XDG_CURRENT_DESKTOP")
-                .map(|names| names.split(':').filter(|name| !name.is_empty()).map(String::from).collect())
-                .unwrap_or_default(),
-            wayland_display: text("WAYLAND_DISPLAY"),
-            x11_display: text("DISPLAY"),
-            session_bus: text("DBUS_SESSION_BUS_ADDRESS"),
             xkb_layout: text("XKB_DEFAULT_LAYOUT"),
             xkb_variant: text("XKB_DEFAULT_VARIANT"),
-            cursor_theme: text("XCURSOR_THEME"),
-            cursor_size: text("XCURSOR_SIZE"),
             log_filter: text("RUST_LOG"),
             no_colour: text("NO_COLOR").is_some(),
-            notify_socket: text("NOTIFY_SOCKET"),
             overrides: Overrides {
                 compositor: text("LUMEN_COMPOSITOR"),
                 video_source: text("LUMEN_VIDEO_SOURCE"),
@@ -151,16 +105,14 @@ mod tests {
         let environment = Environment::read(|name| match name {
             "XDG_RUNTIME_DIR" => Some("run".into()),
             "XDG_STATE_HOME" => Some(String::new()),
-            "XDG_DATA_DIRS" => Some("share:/opt/share".into()),
-            "XDG_CURRENT_DESKTOP" => Some("ubuntu:GNOME".into()),
-            "LOGNAME" => Some("ada".into()),
+            "XKB_DEFAULT_LAYOUT" => Some("de".into()),
+            "XKB_DEFAULT_VARIANT" => Some(String::new()),
             _ => None,
         });
         assert_eq!(environment.runtime_dir, None);
         assert_eq!(environment.state_home, None);
-        assert_eq!(environment.data_dirs, [PathBuf::from("/opt/share")]);
-        assert_eq!(environment.current_desktop, ["ubuntu", "GNOME"]);
-        assert_eq!(environment.user.as_deref(), Some("ada"));
+        assert_eq!(environment.xkb_layout.as_deref(), Some("de"));
+        assert_eq!(environment.xkb_variant, None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod load;
 mod paths;
 mod reader;
 mod settings;
+mod without_effect;
 
 pub use apps::{App, AppId, Command};
 pub use environment::{Environment, Overrides, process_environment};

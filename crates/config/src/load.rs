@@ -34,7 +34,13 @@ impl Default for Config {
                 threads: None,
             },
             audio: Audio { gain: 1.0 },
-            input: Input { keyboard: true, pointer: true, touch: true },
+            input: Input {
+                keyboard: true,
+                pointer: true,
+                touch: true,
+                keyboard_layout: Input::DEFAULT_LAYOUT.to_owned(),
+                keyboard_variant: None,
+            },
             apps: list(Vec::new()),
             debug: Debug { ffmpeg: false },
         }
@@ -49,11 +55,13 @@ impl Config {
     /// [`ConfigError`] names the file or variable, the line and what would be right.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
         let path = file.map_or_else(|| Paths::config_file(environment), Path::to_path_buf);
-        let mut config = match std::fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text, &path)?,
-            Err(error) if error.kind() == ErrorKind::NotFound && file.is_none() => Self::default(),
+        let mut config = Self::default();
+        config.input.take_keyboard(environment)?;
+        match std::fs::read_to_string(&path) {
+            Ok(text) => config.read(&text, &path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound && file.is_none() => {}
             Err(source) => return Err(ConfigError::Read { file: path, source }),
-        };
+        }
         config.apply(&environment.overrides)?;
         Ok(config)
     }
@@ -63,20 +71,25 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the line and what would be right.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        config.read(text, file)?;
+        Ok(config)
+    }
+
+    /// Lays a file over the settings.
+    fn read(&mut self, text: &str, file: &Path) -> Result<(), ConfigError> {
         let source = Source { file, text };
         let document = source.parse()?;
         let mut root = Section::root(source, document.get_ref());
-        let mut config = Self::default();
-        config.server.read(root.section("server")?)?;
-        config.display.read(root.section("display")?)?;
-        config.capture.read(root.section("capture")?)?;
-        config.video.read(root.section("video")?)?;
-        config.audio.read(root.section("audio")?)?;
-        config.input.read(root.section("input")?)?;
-        root.read("apps", &mut config.apps, apps)?;
-        config.debug.read(root.section("debug")?)?;
-        root.finish()?;
-        Ok(config)
+        self.server.read(root.section("server")?)?;
+        self.display.read(root.section("display")?)?;
+        self.capture.read(root.section("capture")?)?;
+        self.video.read(root.section("video")?)?;
+        self.audio.read(root.section("audio")?)?;
+        self.input.read(root.section("input")?)?;
+        root.read("apps", &mut self.apps, apps)?;
+        self.debug.read(root.section("debug")?)?;
+        root.finish()
     }
 
     /// Lays the environment over the settings.
@@ -188,7 +201,47 @@ impl Input {
         section.read("keyboard", &mut self.keyboard, Field::boolean)?;
         section.read("pointer", &mut self.pointer, Field::boolean)?;
         section.read("touch", &mut self.touch, Field::boolean)?;
+        let mut layout = None;
+        section.read("keyboard_layout", &mut layout, |field| xkb_word(field, "us").map(Some))?;
+        if let Some(layout) = layout {
+            // A variant belongs to the layout that it was named with.
+            self.keyboard_layout = layout;
+            self.keyboard_variant = None;
+        }
+        section.read("keyboard_variant", &mut self.keyboard_variant, |field| {
+            xkb_word(field, "nodeadkeys").map(Some)
+        })?;
         section.finish()
+    }
+
+    /// The keyboard of the environment, which the file may replace.
+    fn take_keyboard(&mut self, environment: &Environment) -> Result<(), ConfigError> {
+        let word = |text: &str, example| match is_xkb_word(text) {
+            true => Ok(text.to_owned()),
+            false => Err(xkb_expected(example)),
+        };
+        variable("XKB_DEFAULT_LAYOUT", &environment.xkb_layout, &mut self.keyboard_layout, |text| {
+            word(text, "us")
+        })?;
+        variable("XKB_DEFAULT_VARIANT", &environment.xkb_variant, &mut self.keyboard_variant, |text| {
+            word(text, "nodeadkeys").map(Some)
+        })
+    }
+}
+
+/// Whether `text` can be the name of an XKB layout or variant, or a list of them.
+fn is_xkb_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_,()-".contains(letter))
+}
+
+fn xkb_expected(example: &str) -> String {
+    format!("a name as XKB knows it, such as {example:?}: letters, digits and _,()- only")
+}
+
+fn xkb_word(field: Field<'_>, example: &str) -> Result<String, ConfigError> {
+    match field.as_text() {
+        Some(text) if is_xkb_word(text) => Ok(text.to_owned()),
+        _ => Err(field.refuse(xkb_expected(example))),
     }
 }
 

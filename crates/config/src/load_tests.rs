@@ -86,7 +86,7 @@ fn the_full_parse() {
         fec_percent = 0
         encryption = "required"
         qp_floor = 51
-        preset = "superfast"
+        preset = "better"
         threads = 3
         [audio]
         gain = 2
@@ -94,6 +94,8 @@ fn the_full_parse() {
         keyboard = false
         pointer = false
         touch = false
+        keyboard_layout = "de,us"
+        keyboard_variant = "nodeadkeys,"
         [debug]
         ffmpeg = true
         [[apps]]
@@ -127,11 +129,17 @@ fn the_full_parse() {
             fec_percent: 0,
             encryption: Encryption::Required,
             qp_floor: 51,
-            preset: Preset::Superfast,
+            preset: Preset::Better,
             threads: Some(3),
         },
         audio: Audio { gain: 2.0 },
-        input: Input { keyboard: false, pointer: false, touch: false },
+        input: Input {
+            keyboard: false,
+            pointer: false,
+            touch: false,
+            keyboard_layout: "de,us".into(),
+            keyboard_variant: Some("nodeadkeys,".into()),
+        },
         apps: vec![
             App {
                 title: "Desktop".into(),
@@ -219,6 +227,13 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
         ("[video]\nidle_fps = 61", "`video.idle_fps` must be a whole number from 1 to 60"),
         ("[video]\nfec_percent = 101", "a whole number from 0 to 100"),
         ("[video]\nqp_floor = 52", "a whole number from 0 to 51"),
+        ("[video]\npreset = \"ultrafast\"", "`video.preset` must be one of \"auto\", \"fast\", \"better\""),
+        (
+            "[input]\nkeyboard_layout = \"de/../x\"",
+            "`input.keyboard_layout` must be a name as XKB knows it, such as \"us\": letters, digits and _,()- only",
+        ),
+        ("[input]\nkeyboard_layout = \"\"", "`input.keyboard_layout` must be a name as XKB knows it"),
+        ("[input]\nkeyboard_variant = \"a\\u0000\"", "`input.keyboard_variant` must be a name"),
         ("[video]\nthreads = 0", "`video.threads` must be \"auto\" or a whole number from 1 to 64"),
         ("[video]\ncodecs = []", "`video.codecs` must be \"auto\" or a list such as"),
         ("[video]\ncodecs = \"h264\"", "`video.codecs` must be \"auto\" or a list such as"),
@@ -323,6 +338,34 @@ fn files_are_found_read_and_missed() {
     assert!(matches!(error, ConfigError::Read { .. }));
     // A folder in the place of the file is no missing file.
     assert!(matches!(Config::load(Some(dir.path()), &environment), Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn the_keyboard_comes_from_the_file_else_the_environment_else_it_is_american() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("lumen.toml");
+    let keyboard = |text: &str, layout: Option<&str>, variant: Option<&str>| {
+        std::fs::write(&file, text).expect("writable");
+        let environment = Environment {
+            xkb_layout: layout.map(String::from),
+            xkb_variant: variant.map(String::from),
+            ..Environment::default()
+        };
+        Config::load(Some(&file), &environment)
+            .map(|config| (config.input.keyboard_layout, config.input.keyboard_variant.unwrap_or_default()))
+            .map_err(|error| error.to_string())
+    };
+    let is = |layout: &str, variant: &str| Ok((layout.to_owned(), variant.to_owned()));
+    assert_eq!(keyboard("", None, None), is("us", ""));
+    assert_eq!(keyboard("", Some("de"), Some("neo")), is("de", "neo"));
+    let file_layout = "[input]\nkeyboard_layout = \"fr\"";
+    assert_eq!(keyboard(file_layout, Some("de"), Some("neo")), is("fr", ""), "neo is no variant of fr");
+    let file_variant = "[input]\nkeyboard_variant = \"nodeadkeys\"";
+    assert_eq!(keyboard(file_variant, Some("de"), Some("neo")), is("de", "nodeadkeys"));
+    let error = keyboard("", Some("de;"), None).expect_err("no name of a layout");
+    assert!(error.contains("XKB_DEFAULT_LAYOUT=\"de;\"") && error.contains("Correct or unset"), "{error}");
+    let error = keyboard("", None, Some("neo/x")).expect_err("no name of a variant");
+    assert!(error.contains("XKB_DEFAULT_VARIANT"), "{error}");
 }
 
 #[test]

@@ -190,23 +190,15 @@ pub enum Encryption {
     Required,
 }
 
-/// Speed of the software encoder.
+/// How much work the software encoder puts into a bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Preset {
-    /// The best that the measured headroom allows.
+    /// [`Preset::Better`] where the measured headroom allows it, else [`Preset::Fast`].
     Auto,
-    /// x264 and x265 name.
-    Ultrafast,
-    /// x264 and x265 name.
-    Superfast,
-    /// x264 and x265 name.
-    Veryfast,
-    /// x264 and x265 name.
-    Faster,
-    /// x264 and x265 name.
+    /// The least work.
     Fast,
-    /// x264 and x265 name.
-    Medium,
+    /// More picture per bit for half as much work again.
+    Better,
 }
 
 /// `[video]`: encoding and sending of the picture.
@@ -222,7 +214,7 @@ pub struct Video {
     pub encryption: Encryption,
     /// Quantiser below which the encoder does not go, 0 to [`Video::MAX_QP`] in H.264's scale.
     pub qp_floor: u8,
-    /// Speed of the software encoder.
+    /// How much work the software encoder puts into a bit.
     pub preset: Preset,
     /// Encoder threads, which are also slices; all cores when absent.
     pub threads: Option<u32>,
@@ -251,8 +243,8 @@ impl Audio {
     pub const MAX_GAIN: f32 = 16.0;
 }
 
-/// `[input]`: what of the client's input reaches the desktop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `[input]`: what of the client's input reaches the desktop, and by which keyboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Keys and text.
     pub keyboard: bool,
@@ -260,6 +252,16 @@ pub struct Input {
     pub pointer: bool,
     /// Touch and pen.
     pub touch: bool,
+    /// XKB layouts, comma-separated: letters, digits and `_,()-` only. [`Config::load`] takes it from
+    /// `XKB_DEFAULT_LAYOUT` when the file names none; else it is [`Input::DEFAULT_LAYOUT`].
+    pub keyboard_layout: String,
+    /// XKB variants of the layouts, written like them. That of the environment counts with its layout only.
+    pub keyboard_variant: Option<String>,
+}
+
+impl Input {
+    /// The layout when nobody names one.
+    pub const DEFAULT_LAYOUT: &'static str = "us";
 }
 
 /// `[debug]`: switches that help to find faults; outside any promise of stability.
@@ -306,12 +308,4 @@ words!(Topology { Primary = "primary", Extend = "extend", Exclusive = "exclusive
 words!(VideoSource { Virtual = "virtual", Portal = "portal", TestPattern = "test-pattern" });
 words!(Codec { H264 = "h264", Hevc = "hevc", Av1 = "av1" });
 words!(Encryption { Off = "off", Supported = "supported", Required = "required" });
-words!(Preset {
-    Auto = "auto",
-    Ultrafast = "ultrafast",
-    Superfast = "superfast",
-    Veryfast = "veryfast",
-    Faster = "faster",
-    Fast = "fast",
-    Medium = "medium",
-});
+words!(Preset { Auto = "auto", Fast = "fast", Better = "better" });

@@ -506,8 +506,8 @@ impl Shared {
             lumen_config::Preset::Auto => {
                 self.probe().preset_for(encoder.codec, encoder.width, encoder.height, encoder.refresh_mhz)
             }
-            lumen_config::Preset::Ultrafast => Preset::Fast,
-            _ => Preset::Better,
+            lumen_config::Preset::Fast => Preset::Fast,
+            lumen_config::Preset::Better => Preset::Better,
         }
     }
 
