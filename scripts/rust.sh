@@ -15,17 +15,18 @@ ensure_rust() {
     fi
     if ! command -v rustup >/dev/null; then
         echo "rust: Lumen needs Rust $wanted or newer; ${have:-none} was found."
-        if apt-cache show rustup >/dev/null 2>&1; then
+        local as_root=()
+        [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+        "${as_root[@]}" apt-get update -qq
+        # "apt-cache show" also knows packages that nothing can install.
+        if apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
             ask "Install the distribution's rustup package and the stable toolchain?"
-            local as_root=()
-            [ "$(id -u)" -eq 0 ] || as_root=(sudo)
             "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rustup >/dev/null
         else
             ask "Install rustup with its own installer (sh.rustup.rs) into ${CARGO_HOME:-$HOME/.cargo}?"
-            command -v curl >/dev/null || {
-                echo "rust: curl is needed for that: apt-get install curl" >&2
-                exit 1
-            }
+            command -v curl >/dev/null ||
+                "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+                    curl ca-certificates >/dev/null
             curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --no-modify-path
             PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
         fi

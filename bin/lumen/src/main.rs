@@ -72,7 +72,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 out: m0.out,
                 app: m0.app,
             };
-            println!("{}", lumen_host::m0::run(&request, &config, &environment)?);
+            let interrupted = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+                signal_hook::flag::register(signal, interrupted.clone()).context("waiting for signals")?;
+            }
+            println!("{}", lumen_host::m0::run(&request, &config, &environment, &interrupted)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Help | Command::Version | Command::Bench(_) => unreachable!("handled above"),
@@ -101,16 +105,18 @@ fn serve(config: Config, environment: Environment, paths: Paths) -> anyhow::Resu
         signal_hook::consts::SIGHUP,
     ])
     .context("waiting for signals")?;
+    let terminal = std::io::stdin().is_terminal() && in_foreground();
     let host = lumen_host::Host::start(config, environment, paths.clone())?;
-    println!("{}", host.greeting());
-    if std::io::stdin().is_terminal() {
+    println!("{}", host.greeting(terminal));
+    if terminal {
         std::thread::Builder::new()
             .name("lumen-prompt".into())
             .spawn(move || prompt(&paths))
             .context("starting the prompt")?;
     }
     for signal in signals.forever() {
-        if signal == signal_hook::consts::SIGHUP {
+        // A service is told to reload by it; on a terminal it means that the terminal is gone.
+        if signal == signal_hook::consts::SIGHUP && !terminal {
             match host.reload() {
                 Ok(text) => tracing::info!("{text}"),
                 Err(error) => tracing::warn!("the configuration stays as it was: {error:#}"),
@@ -124,6 +130,12 @@ fn serve(config: Config, environment: Environment, paths: Paths) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether reading from the terminal would not stop this process, as it does one that was sent to the background.
+fn in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(std::io::stdin())
+        .is_ok_and(|foreground| foreground == rustix::process::getpgrp())
+}
+
 /// Takes PINs on the terminal that `serve` runs on.
 fn prompt(paths: &Paths) {
     for line in std::io::stdin().lock().lines() {
@@ -131,7 +143,7 @@ fn prompt(paths: &Paths) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let Some((&pin, rest)) = words.split_first() else { continue };
         let name = (!rest.is_empty()).then(|| rest.join(" "));
-        match call(&paths.control_socket, &Request::Pair { pin: pin.to_owned(), address: None, name }) {
+        match call(&sockets(paths), &Request::Pair { pin: pin.to_owned(), address: None, name }) {
             Ok(Response::Done(text) | Response::Failed(text)) => println!("{text}"),
             Ok(Response::Data(_)) => {}
             Err(error) => println!("{error}"),
@@ -148,7 +160,7 @@ fn pair(
     let pin = match pin {
         Some(pin) => pin,
         None => {
-            let Response::Data(waiting) = call(&paths.control_socket, &Request::Waiting)? else {
+            let Response::Data(waiting) = call(&sockets(paths), &Request::Waiting)? else {
                 bail!("the host does not say who waits");
             };
             let waiting = waiting.as_array().cloned().unwrap_or_default();
@@ -176,12 +188,24 @@ fn pair(
     show(paths, &Request::Pair { pin, address, name }, |_| String::new())
 }
 
+/// Where a host may listen: a service and a shell do not always have the same runtime directory.
+fn sockets(paths: &Paths) -> Vec<std::path::PathBuf> {
+    let mut sockets = vec![paths.control_socket.clone()];
+    if let Some(name) = paths.control_socket.file_name() {
+        let other = paths.state_dir.join(name);
+        if !sockets.contains(&other) {
+            sockets.push(other);
+        }
+    }
+    sockets
+}
+
 fn show(
     paths: &Paths,
     request: &Request,
     format: impl Fn(serde_json::Value) -> String,
 ) -> anyhow::Result<ExitCode> {
-    match call(&paths.control_socket, request)? {
+    match call(&sockets(paths), request)? {
         Response::Done(text) => println!("{text}"),
         Response::Data(value) => println!("{}", format(value)),
         Response::Failed(text) => bail!(text),

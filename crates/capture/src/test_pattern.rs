@@ -160,6 +160,10 @@ impl FrameSource for TestPattern {
         self.frames.waker()
     }
 
+    fn is_closed(&self) -> bool {
+        self.frames.is_closed()
+    }
+
     fn set_active(&mut self, active: bool) {
         self.active.store(active, Ordering::Release);
         // A picture from before the pause, or drawn while it began, would be stale now.

@@ -88,6 +88,10 @@ impl FrameSource for Source {
         self.frames.waker()
     }
 
+    fn is_closed(&self) -> bool {
+        self.frames.is_closed()
+    }
+
     fn set_active(&mut self, active: bool) {
         // What lies there is of an earlier stream.
         drop(self.frames.try_take());

@@ -67,8 +67,10 @@ impl GameStreamApi {
             Endpoint::Pair => Ok(self.pairings.confirm(&query)),
             Endpoint::AppList => Ok(self.app_list()),
             Endpoint::AppAsset => {
-                let app = query.number::<u32>("appid")?.unwrap_or_default();
-                Ok(ApiResponse::png(asset::placeholder(app)))
+                // Any id gets a picture, also one that makes no sense: clients show nothing else.
+                let app = query.number::<u32>("appid").ok().flatten().unwrap_or_default();
+                let hue = asset::hue_of(app);
+                Ok(ApiResponse::png(blocking(move || asset::placeholder(hue)).await?))
             }
             Endpoint::Launch => self.start(request, &query, LaunchKind::Launch, id, &client).await,
             Endpoint::Resume => self.start(request, &query, LaunchKind::Resume, id, &client).await,

@@ -7,7 +7,8 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ pub const TERMINALS: [&str; 7] =
 
 /// How long an app may take to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long the group gets after its marked processes are gone.
+const HIDDEN_GRACE: Duration = Duration::from_millis(200);
+/// An app that fails within this time most likely could not start.
+const EARLY: Duration = Duration::from_secs(5);
 /// How often a launcher's orphans are looked for.
 const ORPHAN_POLL: Duration = Duration::from_secs(1);
 
@@ -67,7 +72,11 @@ pub struct AppContext {
 pub struct RunningApp {
     session: String,
     group: Pid,
+    /// The leader was waited for: its number, and the group's, may belong to somebody else.
+    reaped: Arc<AtomicBool>,
     stop: Option<mpsc::Sender<()>>,
+    /// Says that the watcher is done.
+    done: mpsc::Receiver<()>,
     watcher: Option<JoinHandle<()>>,
 }
 
@@ -126,48 +135,93 @@ impl RunningApp {
         tracing::info!(app = app.title, program = %program.display(), pid = child.id(), "app started");
         let group = Pid::from_child(&child);
         let (stop, stopped) = mpsc::channel();
-        let watched = session.clone();
+        let (finished, done) = mpsc::channel();
+        let reaped = Arc::new(AtomicBool::new(false));
+        let watch = Watch {
+            child,
+            session: session.clone(),
+            started: clock::now(),
+            log: log_path(&context.log_dir, &app.title),
+            reaped: reaped.clone(),
+            stopped,
+        };
         let watcher = std::thread::Builder::new()
             .name("lumen-app".into())
-            .spawn(move || watch(child, &watched, &stopped, ended))
+            .spawn(move || {
+                watch.run(ended);
+                let _ = finished.send(());
+            })
             .map_err(|source| AppError::Spawn { title: app.title.clone(), program, source })?;
-        Ok(Self { session, group, stop: Some(stop), watcher: Some(watcher) })
+        Ok(Self { session, group, reaped, stop: Some(stop), done, watcher: Some(watcher) })
+    }
+}
+
+impl RunningApp {
+    fn signal_group(&self, signal: Signal) {
+        if !self.reaped.load(Ordering::Acquire) {
+            let _ = kill_process_group(self.group, signal);
+        }
     }
 }
 
 impl Drop for RunningApp {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // Once the leader was reaped its number may belong to somebody else.
-        let reaped = self.watcher.as_ref().is_none_or(JoinHandle::is_finished);
-        if !reaped {
-            let _ = kill_process_group(self.group, Signal::TERM);
-        }
+        self.signal_group(Signal::TERM);
         end_marked(SESSION_MARK, &self.session);
-        if let Some(watcher) = self.watcher.take() {
+        // What hides its environment, or gave it up, is still in the group.
+        if self.done.recv_timeout(HIDDEN_GRACE).is_err() {
+            self.signal_group(Signal::KILL);
+        }
+        let Some(watcher) = self.watcher.take() else { return };
+        if watcher.is_finished() || self.done.recv_timeout(GRACE).is_ok() {
             let _ = watcher.join();
+        } else {
+            // A process that even SIGKILL does not end hangs in the kernel; nobody else shall wait for it.
+            tracing::error!(group = ?self.group, "an app cannot be ended and is left behind");
         }
     }
 }
 
-/// Waits for the leader, then for what it left behind.
-fn watch(mut child: Child, session: &str, stopped: &mpsc::Receiver<()>, ended: impl FnOnce()) {
-    let status = child.wait();
-    loop {
-        let orphans = processes::marked(SESSION_MARK, session);
-        let being_stopped = matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Disconnected));
-        if being_stopped {
-            return;
-        }
-        if orphans.is_empty() {
-            match status {
-                Ok(status) => tracing::info!(%status, "app ended"),
-                Err(error) => tracing::warn!(%error, "app ended, its status is unknown"),
+/// What the watching thread needs.
+struct Watch {
+    child: Child,
+    session: String,
+    started: lumen_media::Timestamp,
+    log: PathBuf,
+    reaped: Arc<AtomicBool>,
+    stopped: mpsc::Receiver<()>,
+}
+
+impl Watch {
+    /// Waits for the leader, then for what it left behind.
+    fn run(mut self, ended: impl FnOnce()) {
+        let status = self.child.wait();
+        self.reaped.store(true, Ordering::Release);
+        loop {
+            let orphans = processes::marked(SESSION_MARK, &self.session);
+            let being_stopped = matches!(self.stopped.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+            if being_stopped {
+                return;
             }
-            return ended();
+            if orphans.is_empty() {
+                self.report(&status);
+                return ended();
+            }
+            if self.stopped.recv_timeout(ORPHAN_POLL) == Err(mpsc::RecvTimeoutError::Disconnected) {
+                return;
+            }
         }
-        if stopped.recv_timeout(ORPHAN_POLL) == Err(mpsc::RecvTimeoutError::Disconnected) {
-            return;
+    }
+
+    fn report(&self, status: &std::io::Result<std::process::ExitStatus>) {
+        let log = self.log.display();
+        match status {
+            Ok(status) if !status.success() && clock::now().since(self.started) < EARLY => {
+                tracing::warn!(%status, "the app ended at once; what it said is in {log}");
+            }
+            Ok(status) => tracing::info!(%status, %log, "app ended"),
+            Err(error) => tracing::warn!(%error, %log, "app ended, its status is unknown"),
         }
     }
 }
@@ -202,10 +256,14 @@ fn end_marked(name: &str, value: &str) {
     }
 }
 
+fn log_path(dir: &Path, title: &str) -> PathBuf {
+    let name: String = title.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    dir.join(format!("app-{name}.log"))
+}
+
 fn log_file(dir: &Path, title: &str) -> std::io::Result<(File, File)> {
     std::fs::create_dir_all(dir)?;
-    let name: String = title.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let out = File::create(dir.join(format!("app-{name}.log")))?;
+    let out = File::create(log_path(dir, title))?;
     let err = out.try_clone()?;
     Ok((out, err))
 }
@@ -265,6 +323,26 @@ mod tests {
         assert!(processes::marked(HOST_MARK, &mark).len() >= 2);
         drop(running);
         assert!(processes::marked(HOST_MARK, &mark).is_empty());
+    }
+
+    #[test]
+    fn an_app_that_hides_its_environment_and_ignores_requests_is_ended_by_its_group() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let context = context(dir.path());
+        let ready = dir.path().join("ready");
+        let script = format!(
+            "exec env -i /bin/sh -c 'trap \"\" TERM HUP; echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 1; done'",
+            ready.display()
+        );
+        let running = RunningApp::start(&app(&script), &[], &context, || {}).expect("starts");
+        let deadline = clock::now() + Duration::from_secs(10);
+        while !ready.exists() {
+            assert!(clock::now() < deadline, "the app did not get going");
+            std::thread::yield_now();
+        }
+        let pid = std::fs::read_to_string(&ready).expect("written").trim().to_owned();
+        drop(running);
+        assert!(!Path::new("/proc").join(&pid).exists(), "process {pid} is still there");
     }
 
     #[test]

@@ -3,13 +3,28 @@
 //! The size is one that the desktop client takes for a placeholder, on which it writes the app's title itself (protocol
 //! text §2.8).
 
+use std::sync::OnceLock;
+
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (628, 888);
 
-/// A PNG: a plain gradient whose hue is drawn from the app's id, so that apps can be told apart.
-pub fn placeholder(app: u32) -> Vec<u8> {
+/// Different colours; each is drawn once.
+const HUES: u32 = 24;
+
+/// The colour of an app: always the same, and mostly another than its neighbour's.
+pub fn hue_of(app: u32) -> u32 {
+    app.wrapping_mul(2_654_435_761) % HUES
+}
+
+/// A PNG: a plain gradient in one of [`HUES`] colours. Drawing takes some milliseconds the first time.
+pub fn placeholder(hue: u32) -> Vec<u8> {
+    static DRAWN: [OnceLock<Vec<u8>>; HUES as usize] = [const { OnceLock::new() }; HUES as usize];
+    DRAWN[(hue % HUES) as usize].get_or_init(|| draw(hue)).clone()
+}
+
+fn draw(hue: u32) -> Vec<u8> {
     let (width, height) = SIZE;
-    let top = hue(app);
+    let top = colour(hue * 360 / HUES);
     let mut pixels = Vec::with_capacity((width * height * 3) as usize);
     for y in 0..height {
         // From the full colour to a third of it.
@@ -33,9 +48,8 @@ fn encode(pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
     Ok(out)
 }
 
-/// A colour of medium brightness at one of 360 places of the colour circle.
-fn hue(seed: u32) -> [u8; 3] {
-    let degrees = seed.wrapping_mul(2_654_435_761) % 360;
+/// A colour of medium brightness at a place of the colour circle.
+fn colour(degrees: u32) -> [u8; 3] {
     let channel = |offset: u32| {
         let distance = (degrees + offset) % 360;
         let distance = distance.min(360 - distance);
@@ -57,5 +71,6 @@ mod tests {
         assert_eq!((info.width, info.height), SIZE);
         assert!(picture.len() < 64 * 1024, "{} bytes", picture.len());
         assert_ne!(placeholder(7), placeholder(8));
+        assert!((0..1000).all(|app| hue_of(app) < HUES));
     }
 }

@@ -63,13 +63,13 @@ pub enum Response {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// Nobody listens.
-    #[error("no Lumen host is running (nothing answers at {}). Start it with: lumen serve", path.display())]
+    #[error("no Lumen host is running (nothing answers at {tried}). Start it with: lumen serve")]
     NoHost {
-        /// Socket that was tried.
-        path: PathBuf,
+        /// Sockets that were tried.
+        tried: String,
     },
     /// The connection failed.
-    #[error("talking to the host at {} failed: {source}", path.display())]
+    #[error("talking to the host at {} failed: {source}. Is it another user's?", path.display())]
     Io {
         /// Socket.
         path: PathBuf,
@@ -81,15 +81,22 @@ pub enum CallError {
     Answer(String),
 }
 
-/// Sends `request` to the host behind `path` and waits for its answer.
-pub fn call(path: &Path, request: &Request) -> Result<Response, CallError> {
-    let io_error = |source| CallError::Io { path: path.to_owned(), source };
-    let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            CallError::NoHost { path: path.to_owned() }
+/// Sends `request` to the host behind the first of `paths` where one listens, and waits for its answer.
+pub fn call(paths: &[PathBuf], request: &Request) -> Result<Response, CallError> {
+    for path in paths {
+        match UnixStream::connect(path) {
+            Ok(stream) => return converse(stream, path, request),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+            Err(source) => return Err(CallError::Io { path: path.clone(), source }),
         }
-        _ => io_error(error),
-    })?;
+    }
+    let tried: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    Err(CallError::NoHost { tried: tried.join(" or ") })
+}
+
+fn converse(mut stream: UnixStream, path: &Path, request: &Request) -> Result<Response, CallError> {
+    let io_error = |source| CallError::Io { path: path.to_owned(), source };
     stream.set_read_timeout(Some(PATIENCE)).map_err(io_error)?;
     let mut line = serde_json::to_string(request).map_err(|error| CallError::Answer(error.to_string()))?;
     line.push('\n');
@@ -196,7 +203,8 @@ mod tests {
     fn a_request_is_answered_and_the_socket_is_private_and_removed() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("run/control.sock");
-        assert!(matches!(call(&path, &Request::Status), Err(CallError::NoHost { .. })));
+        assert!(matches!(call(std::slice::from_ref(&path), &Request::Status), Err(CallError::NoHost { .. })));
+        let elsewhere = dir.path().join("elsewhere.sock");
         let socket = ControlSocket::open(&path, |request| match request {
             Request::Unpair { client } => Response::Done(client),
             _ => Response::Failed("no".into()),
@@ -204,8 +212,14 @@ mod tests {
         .expect("listens");
         let mode = std::fs::metadata(&path).expect("exists").permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
-        let answer = call(&path, &Request::Unpair { client: "tv".into() }).expect("answered");
+        let answer =
+            call(std::slice::from_ref(&path), &Request::Unpair { client: "tv".into() }).expect("answered");
         assert_eq!(answer, Response::Done("tv".into()));
+        let both = [elsewhere, path.clone()];
+        assert!(
+            call(&both, &Request::Unpair { client: "tv".into() }).is_ok(),
+            "the second place is tried too"
+        );
         drop(socket);
         assert!(!path.exists());
     }
@@ -219,7 +233,7 @@ mod tests {
         stream.write_all(b"\xff\xfe{\n").expect("sent");
         let mut text = Vec::new();
         let _ = stream.read_to_end(&mut text);
-        assert!(call(&path, &Request::Clients).is_ok());
+        assert!(call(std::slice::from_ref(&path), &Request::Clients).is_ok());
     }
 
     #[test]

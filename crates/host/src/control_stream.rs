@@ -5,15 +5,15 @@ use crate::stream::pipeline::IdrHandle;
 use crate::stream::stats::StreamStats;
 use lumen_gamestream::control::{ClientMessage, ControlCipher, HostMessage, Termination};
 use lumen_gamestream::session::SessionId;
-use lumen_input::Mapper;
+use lumen_input::{Dropped, Mapper};
 use lumen_media::{Timestamp, clock};
 use lumen_net::Path;
-use lumen_net::enet::{ControlConfig, ControlEvent, ControlHost, PeerKey};
+use lumen_net::enet::{ControlConfig, ControlEvent, ControlHost, ControlStats, PeerKey};
 use lumen_net::udp::{PortHandler, Reader, ReaderWaker, UdpPort};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Commands that wait for the thread; a few per session's life.
@@ -55,8 +55,29 @@ pub enum ControlNews {
     Disconnected(SessionId),
 }
 
+/// What was dropped, and how many sessions there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Sessions that are let in or not yet gone.
+    pub sessions: usize,
+    /// Control messages that did not open or decode.
+    pub refused_messages: u64,
+    /// Of the datagrams before that.
+    pub datagrams: ControlStats,
+    /// Input without effect.
+    pub input: Dropped,
+}
+
+/// Kept by the thread, read by others.
+#[derive(Default)]
+struct Shown {
+    counts: Mutex<Counts>,
+    changed: Condvar,
+}
+
 /// The running thread. Dropping it ends all control streams.
 pub struct ControlStreams {
+    shown: Arc<Shown>,
     commands: SyncSender<Command>,
     waker: ReaderWaker,
     _reader: Reader,
@@ -66,7 +87,10 @@ impl ControlStreams {
     /// Serves `port`; `news` is called on the thread and must not wait.
     pub fn start(port: Arc<UdpPort>, news: impl Fn(ControlNews) + Send + 'static) -> std::io::Result<Self> {
         let (commands, received) = sync_channel(COMMANDS);
+        let shown = Arc::new(Shown::default());
         let handler = Handler {
+            shown: shown.clone(),
+            counts: Counts::default(),
             port: port.clone(),
             host: ControlHost::new(ControlConfig::default(), clock::now()),
             commands: received,
@@ -75,7 +99,7 @@ impl ControlStreams {
             news: Box::new(news),
         };
         let reader = Reader::spawn(port, "lumen-control", handler)?;
-        Ok(Self { commands, waker: reader.waker(), _reader: reader })
+        Ok(Self { shown, commands, waker: reader.waker(), _reader: reader })
     }
 
     /// Lets a session's client in.
@@ -99,6 +123,18 @@ impl ControlStreams {
         self.command(Command::Forget(session));
     }
 
+    /// Waits until every client has taken its farewell or left, at most so long.
+    pub fn farewell(&self, patience: Duration) {
+        let counts = self.shown.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        // A time-out is an answer too: whoever is still there will find out by itself.
+        let _ = self.shown.changed.wait_timeout_while(counts, patience, |counts| counts.sessions > 0);
+    }
+
+    /// What was dropped so far.
+    pub fn counts(&self) -> Counts {
+        *self.shown.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn command(&self, command: Command) {
         // The thread empties the queue at every turn; it is gone only when the host stops.
         if self.commands.send(command).is_ok() {
@@ -118,6 +154,8 @@ struct Session {
 }
 
 struct Handler {
+    shown: Arc<Shown>,
+    counts: Counts,
     port: Arc<UdpPort>,
     host: ControlHost,
     commands: Receiver<Command>,
@@ -141,6 +179,7 @@ impl PortHandler for Handler {
         self.events(now);
         self.timers(now);
         self.transmit();
+        self.show();
         self.host.next_tick(now)
     }
 }
@@ -194,7 +233,7 @@ impl Handler {
         self.host.unexpect(session.admission.connect_data);
         let address = session.admission.legacy_address;
         if session.peer.is_none() {
-            self.sessions.remove(&id);
+            self.remove(id);
         } else if session.farewell.is_none() {
             // Nobody told the client: ENet does, when everything queued was taken.
             if let Some(peer) = session.peer {
@@ -221,17 +260,8 @@ impl Handler {
                 ControlEvent::Message { peer, bytes } => self.message(peer, &bytes, now),
                 ControlEvent::Roaming { peer, path, messages } => self.roaming(peer, path, &messages),
                 ControlEvent::Disconnected { peer, .. } => {
-                    let Some(id) = self.peers.remove(&peer) else { continue };
-                    let Some(session) = self.sessions.get_mut(&id) else { continue };
-                    if session.peer != Some(peer) {
-                        continue;
-                    }
-                    session.peer = None;
-                    session.admission.mapper.release_all();
-                    if session.forgotten {
-                        self.sessions.remove(&id);
-                    } else {
-                        (self.news)(ControlNews::Disconnected(id));
+                    if let Some(id) = self.peers.remove(&peer) {
+                        self.lost(id, peer);
                     }
                 }
             }
@@ -246,9 +276,6 @@ impl Handler {
         replaces: Option<PeerKey>,
         now: Timestamp,
     ) {
-        if let Some(old) = replaces {
-            self.peers.remove(&old);
-        }
         let address = lumen_net::path::normalise_ip(path.remote.ip());
         let matches = |session: &Session| {
             !session.forgotten
@@ -264,6 +291,13 @@ impl Handler {
             self.host.reset(peer);
             return;
         };
+        // Clients without connect data look alike from one address: the one that is replaced may be another session's.
+        if let Some(old) = replaces
+            && let Some(other) = self.peers.remove(&old)
+            && other != id
+        {
+            self.lost(other, old);
+        }
         self.peers.insert(peer, id);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.peer = Some(peer);
@@ -281,6 +315,7 @@ impl Handler {
                 session.obey(message);
             }
             Err(error) => {
+                self.counts.refused_messages += 1;
                 session.refused_messages += 1;
                 if session.refused_messages == 1 {
                     tracing::warn!(%peer, %error, "a control message was dropped; further ones are only counted");
@@ -294,6 +329,39 @@ impl Handler {
         if messages.iter().any(|message| session.admission.cipher.proves(message)) {
             self.host.confirm(peer, path);
         }
+    }
+
+    /// A session's connection is gone.
+    fn lost(&mut self, id: SessionId, peer: PeerKey) {
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.peer == Some(peer)) else {
+            return;
+        };
+        session.peer = None;
+        session.admission.mapper.release_all();
+        if session.forgotten {
+            self.remove(id);
+        } else {
+            (self.news)(ControlNews::Disconnected(id));
+        }
+    }
+
+    fn remove(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.remove(&id) {
+            let dropped = session.admission.mapper.dropped();
+            let sum = &mut self.counts.input;
+            sum.unknown += dropped.unknown;
+            sum.invalid += dropped.invalid;
+            sum.gamepad += dropped.gamepad;
+            sum.refused += dropped.refused;
+        }
+    }
+
+    /// Shows the counters to other threads.
+    fn show(&mut self) {
+        self.counts.sessions = self.sessions.len();
+        self.counts.datagrams = self.host.stats();
+        *self.shown.counts.lock().unwrap_or_else(PoisonError::into_inner) = self.counts;
+        self.shown.changed.notify_all();
     }
 
     fn timers(&mut self, now: Timestamp) {
@@ -311,9 +379,7 @@ impl Handler {
         for (id, peer) in over {
             match peer {
                 Some(peer) => self.host.close(peer, 0),
-                None => {
-                    self.sessions.remove(&id);
-                }
+                None => self.remove(id),
             }
         }
     }

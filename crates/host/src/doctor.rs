@@ -3,7 +3,7 @@
 use crate::apps;
 use lumen_config::{Config, Environment, Paths};
 use lumen_encode::{ProbeConfig, ProbeReport, probe};
-use lumen_net::bind::{Transport, port_holder};
+use lumen_net::bind::Transport;
 use std::fmt;
 use std::path::Path;
 
@@ -120,11 +120,7 @@ fn ports(report: &mut Report, config: &Config) {
     for (transport, port) in wanted {
         let refused = match transport {
             Transport::Tcp => lumen_net::bind::tcp(port).err().map(|error| error.to_string()),
-            Transport::Udp => std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).err().map(|error| {
-                let holder = port_holder(transport, port)
-                    .map_or_else(|| "a program that /proc does not name".to_owned(), |holder| holder.to_string());
-                format!("UDP port {port}: {error}; it is held by {holder}. End that program or set server.base_port")
-            }),
+            Transport::Udp => lumen_net::udp::UdpPort::bind(port).err().map(|error| error.to_string()),
         };
         if let Some(text) = refused {
             all_free = false;
@@ -243,7 +239,7 @@ mod tests {
         assert!(report.has_problems());
         let text = report.to_string();
         assert!(text.contains(&format!("UDP port {video}")), "{text}");
-        assert!(text.contains("server.base_port"), "{text}");
+        assert!(text.contains("base port"), "{text}");
     }
 
     #[test]

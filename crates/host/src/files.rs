@@ -17,7 +17,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// Writing failed.
-    #[error("cannot write {}: {source}. Make the directory writable, or set server.state_dir to one that is", path.display())]
+    #[error("cannot write {}: {source}. Make the directory writable, or choose another one: server.state_dir in the configuration, or XDG_RUNTIME_DIR for sockets", path.display())]
     Write {
         /// The file or directory.
         path: PathBuf,

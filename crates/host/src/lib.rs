@@ -114,7 +114,12 @@ impl Host {
             tracing::warn!(processes = left, "ended what a host that was killed had left behind");
         }
         let kind = display_kind(config.display.compositor)?;
-        let display = lumen_display::open(kind, &DisplayConfig { runtime_dir: paths.runtime_dir.clone() })?;
+        let outputs = DisplayConfig {
+            keyboard_layout: config.input.keyboard_layout.clone(),
+            keyboard_variant: config.input.keyboard_variant.clone(),
+            ..DisplayConfig::new(&paths.runtime_dir)
+        };
+        let display = lumen_display::open(kind, &outputs)?;
 
         let ports = config.server.ports;
         let video = Arc::new(UdpPort::bind(ports.video())?);
@@ -130,8 +135,11 @@ impl Host {
         let codecs = offered_codecs(&config, &probed);
         log_codecs(&probed, &codecs);
         if codecs.is_empty() {
+            let reasons: Vec<_> =
+                probed.codecs.iter().map(|report| format!("{}: {}", report.codec, report.reason)).collect();
             bail!(
-                "no codec can be offered: this machine has no usable software encoder. Install FFmpeg's libavcodec with libx264, then see lumen doctor"
+                "no codec can be offered ({}). Install FFmpeg's libavcodec with libx264, or name a codec that works in video.codecs",
+                reasons.join("; ")
             );
         }
         let name = config.server.name.clone().unwrap_or_else(network::host_name);
@@ -156,12 +164,13 @@ impl Host {
                 policy: Policy { max_sessions: MAX_SESSIONS, rtsp_encryption: rtsp_encryption(&config) },
                 config: config.clone(),
             },
-            |shared| {
+            |events| {
                 ControlStreams::start(control, move |news| {
-                    shared.event(match news {
+                    let event = match news {
                         ControlNews::Connected(id) => Event::ControlConnected(id),
                         ControlNews::Disconnected(id) => Event::ControlDisconnected(id),
-                    });
+                    };
+                    supervisor::report(&events, event);
                 })
             },
         )
@@ -233,17 +242,29 @@ impl Host {
         })
     }
 
-    /// What to tell a person who just started the host.
-    pub fn greeting(&self) -> String {
+    /// How to call this program: by its name where the search path leads to it, else by where it lies.
+    fn program(&self) -> String {
+        let path = self.reloader.environment.path.as_deref().unwrap_or(DEFAULT_PATH);
+        let found = processes::find_program("lumen", path).and_then(|found| found.canonicalize().ok());
+        match std::env::current_exe() {
+            Ok(own) if found.as_ref() != Some(&own) => own.display().to_string(),
+            _ => "lumen".into(),
+        }
+    }
+
+    /// What to tell a person who just started the host; `prompt` when PINs are taken where it runs.
+    pub fn greeting(&self, prompt: bool) -> String {
         let ports = self.reloader.shared.config().server.ports;
         let port = match ports.http() {
             lumen_config::Ports::DEFAULT_BASE => String::new(),
             port => format!(" (port {port})"),
         };
         format!(
-            "Lumen is ready as \"{}\"{port}. In Moonlight choose this machine, or add it by its address; \
-             then type the PIN that Moonlight shows here, or run: lumen pair PIN",
-            self.name
+            "Lumen is ready as \"{}\"{port}. In Moonlight choose this machine, or add it by its address. \
+             Moonlight then shows a PIN: {} {} pair PIN",
+            self.name,
+            if prompt { "type it here, or run:" } else { "let it in with:" },
+            self.program()
         )
     }
 

@@ -7,8 +7,12 @@ use lumen_config::{Config, Environment};
 use lumen_encode::{EncodedFrame, EncoderConfig, FileWriter, StreamInfo};
 use lumen_media::{AppLaunch, Codec, Colour, FrameKind, FrameSource, Mode, OutputSource, clock};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
+
+/// How often an interruption is looked for while nothing is recorded.
+const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 
 /// What to write, as the command line says it.
 #[derive(Clone, Debug)]
@@ -47,7 +51,13 @@ pub fn parse_mode(text: &str) -> anyhow::Result<Mode> {
 ///
 /// # Errors
 /// One sentence with cause and remedy: a bad argument, a missing program, an encoder that is not there, an unwritable file.
-pub fn run(request: &Request, config: &Config, environment: &Environment) -> anyhow::Result<String> {
+/// `interrupted` ends it early, with what was recorded until then.
+pub fn run(
+    request: &Request,
+    config: &Config,
+    environment: &Environment,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<String> {
     let mode = parse_mode(&request.mode)?;
     let codec = match request.codec.as_str() {
         "h264" => Codec::H264,
@@ -79,8 +89,12 @@ pub fn run(request: &Request, config: &Config, environment: &Environment) -> any
         "built-in" | "builtin" => {
             let launch = AppLaunch { title: "m0".into(), command: request.app.clone(), env: Vec::new() };
             let kind = lumen_display::DisplayKind::Builtin;
-            let runtime_dir = scratch.0.clone();
-            let opened = lumen_display::open(kind, &lumen_display::DisplayConfig { runtime_dir })?;
+            let outputs = lumen_display::DisplayConfig {
+                keyboard_layout: config.input.keyboard_layout.clone(),
+                keyboard_variant: config.input.keyboard_variant.clone(),
+                ..lumen_display::DisplayConfig::new(&scratch.0)
+            };
+            let opened = lumen_display::open(kind, &outputs)?;
             let output = opened.display.create(mode, &launch)?;
             let OutputSource::Frames(frames) = output.source;
             source = frames;
@@ -120,7 +134,10 @@ pub fn run(request: &Request, config: &Config, environment: &Environment) -> any
     let (mut frames, mut bytes, mut first) = (0u64, 0usize, None);
     loop {
         let left = stop_at.since(clock::now());
-        match units.recv_timeout(left) {
+        if left.is_zero() || interrupted.load(Ordering::Acquire) {
+            break;
+        }
+        match units.recv_timeout(left.min(INTERRUPT_POLL)) {
             Ok(unit) => {
                 let start = *first.get_or_insert(unit.captured);
                 frames += 1;
@@ -128,7 +145,7 @@ pub fn run(request: &Request, config: &Config, environment: &Environment) -> any
                 let frame = EncodedFrame { data: unit.data, idr: unit.kind == FrameKind::Idr };
                 writer.write(&frame, unit.captured.since(start))?;
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let reason = end.recv_timeout(Duration::from_secs(5)).context("the recording broke off")?;
                 bail!("the recording broke off: {reason}");

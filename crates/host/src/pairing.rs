@@ -16,11 +16,18 @@ use tokio::sync::oneshot;
 /// A little more than an attempt lives, so that the table's own clock decides.
 const PATIENCE: Duration = Duration::from_secs(302);
 
+/// An address that asks to be paired is written about once in this time.
+const QUIET: Duration = Duration::from_secs(10);
+/// Addresses that are remembered for that.
+const MOST_ANNOUNCED: usize = 64;
+
 #[derive(Default)]
 struct Inner {
     table: PairingTable,
     /// Held connections of phase 1.
     held: HashMap<AttemptId, oneshot::Sender<String>>,
+    /// When each address was last written about, so that one that asks again and again does not fill the log.
+    announced: HashMap<IpAddr, Time>,
 }
 
 /// All pairing attempts of the host.
@@ -77,7 +84,9 @@ impl Pairings {
 
     /// `/unpair`: drops a pending attempt, never a pairing.
     pub fn unpair(&self, _query: &Query, peer: SocketAddr) -> ApiResponse {
-        self.lock().table.unpair(peer.ip(), now());
+        if self.lock().table.unpair(peer.ip(), now()).is_some() {
+            tracing::warn!(peer = %peer.ip(), "the client gave up pairing: the PIN was probably wrong; start again on it");
+        }
         ApiResponse::xml(lumen_gamestream::api::unpaired())
     }
 
@@ -158,7 +167,9 @@ impl Pairings {
             }
         };
         let held = Held { pairings: self, id };
-        tracing::info!("{peer} asks to be paired: type the PIN that it shows, here or with: lumen pair PIN");
+        if self.lock().is_news(peer) {
+            tracing::info!("{peer} asks to be paired: type the PIN that it shows (lumen pair PIN)");
+        }
         let reply = tokio::time::timeout(PATIENCE, answer).await;
         drop(held);
         match reply {
@@ -206,6 +217,16 @@ impl Pairings {
 }
 
 impl Inner {
+    /// Whether this address was not written about lately.
+    fn is_news(&mut self, peer: IpAddr) -> bool {
+        let now = now();
+        self.announced.retain(|_, at| now.saturating_sub(*at) < QUIET);
+        if self.announced.len() >= MOST_ANNOUNCED {
+            return false;
+        }
+        self.announced.insert(peer, now).is_none()
+    }
+
     fn expire(&mut self) {
         for id in self.table.expire(now()) {
             if let Some(held) = self.held.remove(&id) {

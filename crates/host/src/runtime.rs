@@ -5,14 +5,14 @@ use crate::control_stream::Admission;
 use crate::stream::{Stream, StreamSettings, encoder_config, packetizer_config};
 use crate::supervisor::{Event, Shared};
 use lumen_gamestream::api::ApiError;
-use lumen_gamestream::control::{ControlCipher, Termination};
+use lumen_gamestream::control::ControlCipher;
 use lumen_gamestream::launch::LaunchRequest;
 use lumen_gamestream::sdp::{ClientFeatures, StreamParameters};
 use lumen_gamestream::session::{AppRun, ClientId, Connection, Effect, SessionId};
 use lumen_input::{Accept, Mapper};
 use lumen_media::{AppLaunch, FrameSource, InputSink, Mode, OutputSource, Timestamp, VirtualOutput, clock};
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// When to look again at a client's output while its resources are in use.
@@ -38,8 +38,10 @@ struct Resources {
     output: Option<Output>,
     /// When an output without a session goes.
     linger_until: Option<Timestamp>,
-    /// Why the last StartApp or StartStream of a connection failed, for the request that waits for it.
-    failures: HashMap<SessionId, ApiError>,
+    /// Why the newest run could not start, for the requests that wait for it.
+    app_failure: Option<(AppRun, ApiError)>,
+    /// Why the newest stream could not start, for the request that waits for it.
+    stream_failure: Option<(SessionId, ApiError)>,
 }
 
 /// One client's runtime. Effects are queued while the table is locked, so that they keep its order, and carried out one
@@ -73,7 +75,7 @@ impl Runtime {
 
     /// Carries out what is queued.
     pub fn work(&self, shared: &Arc<Shared>) {
-        let mut resources = self.resources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resources = self.lock();
         loop {
             // Not in the loop's head: the lock must not be held while an effect is carried out.
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -89,9 +91,15 @@ impl Runtime {
         }
     }
 
-    /// Why the last step of a connection failed, if it did.
-    pub fn take_failure(&self, session: SessionId) -> Option<ApiError> {
-        self.resources.lock().unwrap_or_else(PoisonError::into_inner).failures.remove(&session)
+    /// Why a run could not start, if it could not.
+    pub fn app_failure(&self, run: AppRun) -> Option<ApiError> {
+        let resources = self.lock();
+        resources.app_failure.as_ref().filter(|(failed, _)| *failed == run).map(|(_, error)| error.clone())
+    }
+
+    /// Why a stream could not start, if it could not.
+    pub fn take_stream_failure(&self, session: SessionId) -> Option<ApiError> {
+        self.lock().stream_failure.take_if(|(failed, _)| *failed == session).map(|(_, error)| error)
     }
 
     /// Drops the output if its time is over; says when to ask again, and whether anything is left to keep.
@@ -119,23 +127,28 @@ impl Runtime {
 
     /// Drops everything: the host stops.
     pub fn clear(&self) {
-        *self.resources.lock().unwrap_or_else(PoisonError::into_inner) = Resources::default();
+        *self.lock() = Resources::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Resources> {
+        self.resources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Resources {
     fn carry_out(&mut self, effect: Effect, client: ClientId, shared: &Arc<Shared>) {
         match effect {
-            Effect::StartApp { session, app, run, .. } => {
-                if let Err(error) = self.start_app(session, app, run, shared) {
+            Effect::StartApp { app, run, .. } => {
+                self.app_failure = None;
+                if let Err(error) = self.start_app(app, run, shared) {
                     tracing::warn!(%client, error = %error.message, "the app could not be started");
-                    self.failures.insert(session, error);
+                    self.app_failure = Some((run, error));
                 }
             }
             Effect::StartStream { session } => {
                 if let Err(error) = self.start_stream(session, shared) {
                     tracing::warn!(%client, error = %error.message, "the stream could not be started");
-                    self.failures.insert(session, error);
+                    self.stream_failure = Some((session, error));
                 }
             }
             Effect::SendVideo { session } => {
@@ -153,9 +166,14 @@ impl Resources {
                 shared.control().release_input(session);
                 if let Some((_, stream)) = self.stream.take_if(|(id, _)| *id == session) {
                     let counts = stream.stats().snapshot();
-                    let source = stream.stop();
-                    if let Some(output) = &mut self.output {
-                        output.source = source;
+                    match stream.stop().filter(|source| !source.is_closed()) {
+                        Some(source) => {
+                            if let Some(output) = &mut self.output {
+                                output.source = Some(source);
+                            }
+                        }
+                        // The compositor died: the next launch gets another.
+                        None => self.output = None,
                     }
                     tracing::info!(%client, %session, %reason, frames = counts.frames, "stream ended");
                 }
@@ -173,7 +191,6 @@ impl Resources {
             Effect::Ended { run, .. } => {
                 // An app that ended by itself is still held here.
                 drop(self.app.take_if(|(id, _)| *id == run));
-                self.failures.clear();
                 let linger = Duration::from_secs(u64::from(shared.config().display.linger_seconds));
                 if self.output.is_some() {
                     self.linger_until = Some(clock::now() + linger);
@@ -184,7 +201,6 @@ impl Resources {
 
     fn start_app(
         &mut self,
-        session: SessionId,
         app: lumen_gamestream::applist::AppId,
         run: AppRun,
         shared: &Arc<Shared>,
@@ -197,7 +213,7 @@ impl Resources {
             .ok_or_else(|| ApiError::new(404, "The host does not have this app"))?;
         let launch = crate::app_launch(entry);
         let connection =
-            shared.connection(session).ok_or_else(|| ApiError::unavailable("The request was replaced"))?;
+            shared.connection_of_run(run).ok_or_else(|| ApiError::unavailable("The request was replaced"))?;
         let mode = requested_mode(&connection.request)?;
         self.output_at(mode, &launch, shared)?;
         let Some(output) = &self.output else { return Err(ApiError::unavailable("There is no output")) };
@@ -228,6 +244,10 @@ impl Resources {
                 Some(Ok(())) => {
                     output.mode = mode;
                     return Ok(());
+                }
+                // Another output would cost the app.
+                Some(Err(error)) if self.app.is_some() => {
+                    return Err(ApiError::unavailable(format!("The output cannot change its mode: {error}")));
                 }
                 Some(Err(error)) => tracing::warn!(%error, "the output keeps its mode; a new one is made"),
                 None => {}
@@ -275,7 +295,7 @@ impl Resources {
         let events = shared.clone();
         let ended = move |reason: crate::stream::pipeline::PipelineEnd| {
             tracing::warn!(%session, %reason, "the stream cannot go on");
-            events.event(Event::StreamFailed(session, Termination::FrameConversion));
+            events.event(Event::StreamFailed(session, reason.termination()));
         };
         let place = (shared.video_port(), route);
         let stream = match Stream::prepare(source, &encoder, packets, &settings, place, ended) {

@@ -35,6 +35,8 @@ use std::time::Duration;
 
 /// Events that wait for the supervisor's thread: a few per session and second at most.
 const EVENTS: usize = 1024;
+/// How long clients get to take the host's farewell (protocol text §10.3).
+const FAREWELL: Duration = Duration::from_millis(1200);
 
 /// Something that happened outside of a request.
 #[derive(Debug)]
@@ -87,6 +89,8 @@ struct Tables {
     runtimes: HashMap<ClientId, Arc<Runtime>>,
     /// Connections that are not forgotten yet.
     connections: HashMap<SessionId, (ClientId, Route)>,
+    /// The host stops: nobody is let in any more.
+    stopping: bool,
 }
 
 /// What all parts of the host share.
@@ -114,10 +118,11 @@ fn time(now: Timestamp) -> Time {
 }
 
 impl Supervisor {
-    /// Starts the thread. `control` serves the control port and is told where to report.
+    /// Starts the thread. `control` serves the control port and is told where to report: not the shared state, which owns
+    /// what it makes.
     pub fn start(
         parts: Parts,
-        control: impl FnOnce(Arc<Shared>) -> std::io::Result<ControlStreams>,
+        control: impl FnOnce(SyncSender<Event>) -> std::io::Result<ControlStreams>,
     ) -> std::io::Result<Self> {
         let (events, received) = sync_channel(EVENTS);
         let shared = Arc::new(Shared {
@@ -127,12 +132,13 @@ impl Supervisor {
                 handshakes: Router::new(),
                 runtimes: HashMap::new(),
                 connections: HashMap::new(),
+                stopping: false,
             }),
             parts,
             control: OnceLock::new(),
             events,
         });
-        let streams = control(shared.clone())?;
+        let streams = control(shared.events.clone())?;
         let _ = shared.control.set(streams);
         let worker = shared.clone();
         let thread =
@@ -210,20 +216,28 @@ impl Shared {
             tables.sessions.rtsp_progress(session, time(clock::now()));
             (session, exchange)
         };
-        match event {
-            None => {}
+        let mut failed = false;
+        match &event {
             Some(RtspEvent::Announced(parameters)) => {
-                if let Err(error) = self.announced(session, *parameters) {
+                if let Err(error) = self.announced(session, (**parameters).clone()) {
                     let status = u16::try_from(error.status).unwrap_or(503);
                     response = response.refused(status, &error.message);
+                    failed = true;
                 }
             }
             Some(RtspEvent::Play) => self.transition(|table, now| table.played(session, now)),
-            Some(RtspEvent::Teardown) => self.transition(|table, now| table.torn_down(session, now)),
+            Some(RtspEvent::Teardown) | None => {}
+        }
+        // Before what voids the handshake, or the client would not learn why.
+        let answer = self.tables().handshakes.encode(session, &response).ok_or(RtspError::Nobody);
+        if failed {
+            self.transition(|table, now| table.stream_failed(session, Termination::FrameConversion, now));
+        }
+        if event == Some(RtspEvent::Teardown) {
+            self.transition(|table, now| table.torn_down(session, now));
         }
         self.event(Event::LookAgain);
-        // A TEARDOWN voids its own handshake; the answer no longer matters then.
-        self.tables().handshakes.encode(session, &response).ok_or(RtspError::Nobody)
+        answer
     }
 
     /// Learns from a ping where a client listens.
@@ -231,7 +245,7 @@ impl Shared {
         let tables = self.tables();
         let session = match ping {
             Ping::Payload { payload, .. } => tables.sessions.by_ping(payload),
-            Ping::Legacy => tables.sessions.by_peer(path.remote.ip()),
+            Ping::Legacy => tables.sessions.by_peer(path.remote.ip(), kind),
         };
         let Some(session) = session else { return };
         let route = tables.connections.get(&session).map(|(_, route)| route.clone());
@@ -250,12 +264,7 @@ impl Shared {
 
     /// Reports an event; never waits. A full queue means that the host is drowning, and the event is lost.
     pub fn event(&self, event: Event) {
-        match self.events.try_send(event) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(event)) => {
-                tracing::error!(?event, "the supervisor does not keep up; an event was lost");
-            }
-        }
+        report(&self.events, event);
     }
 
     fn run(self: Arc<Self>, events: &Receiver<Event>) {
@@ -285,15 +294,23 @@ impl Shared {
                     self.transition(|table, now| table.stream_failed(id, termination, now));
                 }
                 Event::LookAgain => {}
-                Event::Stop => {
-                    self.transition(|table, now| table.shut_down(now));
-                    let runtimes: Vec<_> =
-                        self.tables().runtimes.drain().map(|(_, runtime)| runtime).collect();
-                    runtimes.iter().for_each(|runtime| runtime.clear());
-                    return;
-                }
+                Event::Stop => return self.shut_down(),
             }
         }
+    }
+
+    /// Ends every session: all clients are told at once, and their apps end side by side.
+    fn shut_down(self: &Arc<Self>) {
+        self.tables().stopping = true;
+        let touched = self.step(|table, now| table.shut_down(now));
+        std::thread::scope(|scope| {
+            for runtime in &touched {
+                scope.spawn(move || runtime.work(self));
+            }
+        });
+        self.control().farewell(FAREWELL);
+        let runtimes: Vec<_> = self.tables().runtimes.drain().map(|(_, runtime)| runtime).collect();
+        runtimes.iter().for_each(|runtime| runtime.clear());
     }
 
     /// Lets go of outputs whose time is over, and says when to look again.
@@ -328,14 +345,21 @@ impl Shared {
         let mut random = [0; 20];
         getrandom::fill(&mut random)
             .map_err(|error| ApiError::unavailable(format!("no randomness: {error}")))?;
-        let (runtime, connection) = {
+        let (runtime, connection, run) = {
             let mut tables = self.tables();
+            if tables.stopping {
+                return Err(ApiError::unavailable("The host is stopping"));
+            }
+            // Under this lock, so that a client that is being unpaired cannot slip through.
+            if self.parts.clients.find(client).is_none() {
+                return Err(ApiError::not_paired());
+            }
             let now = time(clock::now());
             let order = LaunchOrder { request, peer, random };
             let (id, effects) = enter(&mut tables.sessions, client, order, now)?;
-            let Some(connection) =
-                tables.sessions.session(id).and_then(|session| session.connection()).cloned()
-            else {
+            let entered = tables.sessions.session(id);
+            let entered = entered.and_then(|session| Some((session.connection()?.clone(), session.run())));
+            let Some((connection, run)) = entered else {
                 return Err(ApiError::unavailable("The request was replaced"));
             };
             tables.connections.insert(id, (client, Route::default()));
@@ -344,20 +368,14 @@ impl Shared {
             let runtime =
                 tables.runtimes.entry(client).or_insert_with(|| Arc::new(Runtime::new(client))).clone();
             effects.into_iter().for_each(|effect| runtime.push(effect));
-            (runtime, connection)
+            (runtime, connection, run)
         };
         runtime.work(self);
         self.event(Event::LookAgain);
-        match runtime.take_failure(connection.id) {
+        match runtime.app_failure(run) {
             None => Ok(connection),
             Some(error) => {
-                let run = {
-                    let tables = self.tables();
-                    tables.sessions.session(connection.id).map(|session| session.run())
-                };
-                if let Some(run) = run {
-                    self.transition(|table, now| table.app_ended(run, now));
-                }
+                self.transition(|table, now| table.app_ended(run, now));
                 Err(error)
             }
         }
@@ -366,18 +384,18 @@ impl Shared {
     fn announced(self: &Arc<Self>, session: SessionId, parameters: StreamParameters) -> Result<(), ApiError> {
         runtime::announced_mode(&parameters)?;
         self.transition(|table, now| table.announced(session, parameters, now));
-        let failure = self.runtime_of(session).and_then(|runtime| runtime.take_failure(session));
-        match failure {
-            None => Ok(()),
-            Some(error) => {
-                self.transition(|table, now| table.stream_failed(session, Termination::FrameConversion, now));
-                Err(error)
-            }
-        }
+        self.runtime_of(session).and_then(|runtime| runtime.take_stream_failure(session)).map_or(Ok(()), Err)
     }
 
     /// One step of the table and what follows from it.
     fn transition(self: &Arc<Self>, step: impl FnOnce(&mut SessionTable, Time) -> Vec<Effect>) {
+        for runtime in self.step(step) {
+            runtime.work(self);
+        }
+    }
+
+    /// One step of the table; says which runtimes have work now.
+    fn step(&self, step: impl FnOnce(&mut SessionTable, Time) -> Vec<Effect>) -> Vec<Arc<Runtime>> {
         let mut touched: Vec<Arc<Runtime>> = Vec::new();
         {
             let mut tables = self.tables();
@@ -403,9 +421,7 @@ impl Shared {
                 }
             }
         }
-        for runtime in touched {
-            runtime.work(self);
-        }
+        touched
     }
 
     fn handshake_config(&self, connection: &Connection) -> HandshakeConfig {
@@ -483,6 +499,13 @@ impl Shared {
         self.tables().sessions.session(session)?.connection().cloned()
     }
 
+    /// The connection that waits for this run of an app; a newer launch may have replaced the one that began it.
+    pub fn connection_of_run(&self, run: AppRun) -> Option<Connection> {
+        let tables = self.tables();
+        let session = tables.sessions.sessions().find(|session| session.run() == run)?;
+        session.connection().cloned()
+    }
+
     /// What ANNOUNCE fixed for a connection.
     pub fn parameters(&self, session: SessionId) -> Option<StreamParameters> {
         self.tables().sessions.session(session)?.parameters().cloned()
@@ -530,6 +553,16 @@ impl Shared {
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reports an event; never waits.
+pub fn report(events: &SyncSender<Event>, event: Event) {
+    match events.try_send(event) {
+        Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+        Err(TrySendError::Full(event)) => {
+            tracing::error!(?event, "the supervisor does not keep up; an event was lost");
+        }
     }
 }
 

@@ -21,6 +21,9 @@ pub trait FrameSource: Send {
     /// A handle that ends [`FrameSource::wait_latest`] early.
     fn waker(&self) -> Waker<Frame>;
 
+    /// Whether the output is gone and nothing will come any more.
+    fn is_closed(&self) -> bool;
+
     /// Between streams nothing is composed or copied. Activation delivers the current picture as a new frame.
     fn set_active(&mut self, active: bool);
 }

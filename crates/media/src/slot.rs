@@ -125,6 +125,11 @@ impl<T> Receiver<T> {
         }
     }
 
+    /// Whether the sender is gone; what it left may still lie in the slot.
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().senders_gone
+    }
+
     /// A handle that can end this receiver's wait early.
     pub fn waker(&self) -> Waker<T> {
         Waker(self.0.clone())

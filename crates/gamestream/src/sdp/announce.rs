@@ -2,6 +2,7 @@
 
 use super::{ClientFeatures, Encryption, HostFeatures};
 use crate::serverinfo::CodecModes;
+use crate::video::PacketSize;
 use std::collections::HashMap;
 
 /// Most attributes read. Clients send about 40.
@@ -124,7 +125,7 @@ pub struct StreamParameters {
     pub max_fps: u32,
     /// `clientRefreshRateX100`; 0 when unknown.
     pub client_refresh_x100: u32,
-    /// Video payload size per packet plus 16, already reduced for encryption; 64 to 1456 bytes.
+    /// Video payload size per packet plus 16, already reduced for encryption; what [`PacketSize`] takes.
     pub packet_size: u16,
     /// The user's bitrate in kbit/s, where the client says it.
     pub configured_kbps: Option<u32>,
@@ -231,11 +232,10 @@ impl StreamParameters {
 
 fn video(attributes: &Attributes<'_>, audio: AudioParameters) -> Result<StreamParameters, SdpError> {
     let packet_size = attributes.require("x-nv-video[0].packetSize")?;
-    // Below 64 the 16 bytes of header and the frame header leave no room; above 1456 no path carries it.
-    let packet_size = match u16::try_from(packet_size) {
-        Ok(size @ 64..=1456) => size,
-        _ => return Err(SdpError::Invalid("x-nv-video[0].packetSize")),
-    };
+    let packet_size = u16::try_from(packet_size)
+        .ok()
+        .filter(|size| PacketSize::new(*size).is_ok())
+        .ok_or(SdpError::Invalid("x-nv-video[0].packetSize"))?;
     let maximum_kbps = match attributes.number("x-nv-vqos[0].bw.maximumBitrateKbps")? {
         Some(kbps) => Some(kbps),
         None => attributes.number("x-nv-video[0].initialBitrateKbps")?,

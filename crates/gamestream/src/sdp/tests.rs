@@ -256,9 +256,9 @@ fn fractional_rates_only_near_the_asked_one() {
 #[test]
 fn packet_sizes() {
     let size = |value: &str| parse(&with("x-nv-video[0].packetSize", value)).map(|p| p.packet_size);
-    assert_eq!(size("64"), Ok(64));
+    assert_eq!(size("256"), Ok(256));
     assert_eq!(size("1456"), Ok(1456));
-    for bad in ["63", "0", "1457", "65600"] {
+    for bad in ["64", "240", "0", "1000", "1457", "1472", "65600"] {
         assert_eq!(size(bad), Err(SdpError::Invalid("x-nv-video[0].packetSize")), "{bad}");
     }
 }

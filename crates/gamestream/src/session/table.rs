@@ -8,7 +8,7 @@ use crate::applist::AppId;
 use crate::control::Termination;
 use crate::launch::LaunchRequest;
 use crate::ping::PingPayload;
-use crate::sdp::StreamParameters;
+use crate::sdp::{ClientFeatures, StreamParameters};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -83,7 +83,9 @@ impl SessionTable {
         let mut effects = Vec::new();
         let kept_run = match self.sessions.get(&client) {
             None if self.sessions.len() >= self.policy.max_sessions => {
-                return Err(ApiError::unavailable("This host already serves as many clients as it may"));
+                return Err(ApiError::unavailable(
+                    "This host already serves as many clients as it may; quit an app on another client",
+                ));
             }
             None => None,
             Some(session) => {
@@ -299,10 +301,17 @@ impl SessionTable {
         self.connections().find(|c| c.connect_data == data).map(|c| c.id)
     }
 
-    /// The newest connection from this address, for clients that send neither ping payload nor connect data.
-    pub fn by_peer(&self, peer: IpAddr) -> Option<SessionId> {
+    /// The newest connection from this address that sends neither ping payload nor connect data. Only what ANNOUNCE said
+    /// tells; audio pings come before it, so there a connection that has not announced yet counts too. A client that does
+    /// send its payload is never matched by address: anybody could forge that.
+    pub fn by_peer(&self, peer: IpAddr, stream: StreamKind) -> Option<SessionId> {
         let peer = peer.to_canonical();
-        self.connections().filter(|c| c.peer == peer).map(|c| c.id).max()
+        let fits = |session: &&Session| match session.parameters() {
+            Some(parameters) => !parameters.client_features.contains(ClientFeatures::SESSION_ID),
+            None => stream == StreamKind::Audio,
+        };
+        let sessions = self.sessions.values().filter(fits);
+        sessions.filter_map(Session::connection).filter(|c| c.peer == peer).map(|c| c.id).max()
     }
 
     fn connections(&self) -> impl Iterator<Item = &Connection> {

@@ -3,7 +3,7 @@ use crate::Time;
 use crate::api::ApiError;
 use crate::crypto::SessionKey;
 use crate::launch::{AudioLayout, LaunchRequest};
-use crate::sdp::{AudioQuality, Encryption, HostFeatures, StreamParameters};
+use crate::sdp::{AudioQuality, ClientFeatures, Encryption, HostFeatures, StreamParameters};
 use crate::serverinfo::CodecModes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,7 +93,9 @@ fn from_launch_to_picture() {
     assert_eq!(connection.rtsp_token, "0101010101010101");
     assert_eq!(table.by_ping(&connection.ping_payload), Some(id));
     assert_eq!(table.by_connect_data(0x0101_0101), Some(id));
-    assert_eq!(table.by_peer("::ffff:192.168.1.1".parse().unwrap()), Some(id));
+    let peer = "::ffff:192.168.1.1".parse().unwrap();
+    assert_eq!(table.by_peer(peer, StreamKind::Audio), Some(id), "it may be an old client");
+    assert_eq!(table.by_peer(peer, StreamKind::Video), None, "nothing says so yet");
 
     assert_eq!(table.ping_learned(id, StreamKind::Audio), [], "remembered, but too early");
     assert_eq!(table.announced(id, parameters(), secs(1)), [Effect::StartStream { session: id }]);
@@ -104,6 +106,24 @@ fn from_launch_to_picture() {
     assert_eq!(table.ping_learned(id, StreamKind::Video), [Effect::SendVideo { session: id }]);
     assert_eq!(table.ping_learned(id, StreamKind::Video), [], "a ping from elsewhere is no news here");
     assert_eq!(table.next_deadline(), None);
+}
+
+#[test]
+fn pings_without_payload_only_reach_clients_that_cannot_send_one() {
+    let mut table = SessionTable::new(POLICY);
+    let old = StreamParameters { client_features: ClientFeatures::from_bits(0), ..parameters() };
+    let (legacy, _) = table.launch(client(1), order(Some(5), 1), secs(0)).unwrap();
+    table.announced(legacy, old, secs(0));
+    // A newer client at the same address, as behind a NAT.
+    let mut newer = order(Some(5), 2);
+    newer.peer = IpAddr::from([192, 168, 1, 1]);
+    let (modern, _) = table.launch(client(2), newer, secs(1)).unwrap();
+    table.announced(modern, parameters(), secs(1));
+    let peer = IpAddr::from([192, 168, 1, 1]);
+    assert_eq!(table.by_peer(peer, StreamKind::Video), Some(legacy));
+    assert_eq!(table.by_peer(peer, StreamKind::Audio), Some(legacy));
+    table.cancel(client(1), secs(2));
+    assert_eq!(table.by_peer(peer, StreamKind::Video), None);
 }
 
 #[test]

@@ -78,7 +78,8 @@ impl Stream {
         let frames = FrameSender::new(port, PacerConfig::default(), interval);
         let stats = Arc::new(StreamStats::new(frames.stats()));
         let idr = pipeline.idr_handle();
-        let sender = sender::spawn(units, packetizer, frames, route, stats.clone(), move || idr.request());
+        let sender =
+            sender::spawn(units, packetizer, frames, route, stats.clone(), move || idr.reduce_bitrate());
         match sender {
             Ok(sender) => Ok(Self { pipeline, sender, stats }),
             Err(error) => {
@@ -132,6 +133,10 @@ impl FrameSource for Closed {
         lumen_media::slot::slot().1.waker()
     }
 
+    fn is_closed(&self) -> bool {
+        true
+    }
+
     fn set_active(&mut self, _active: bool) {}
 }
 
@@ -150,7 +155,9 @@ pub fn encoder_config(parameters: &StreamParameters, fec_percent: u8) -> Encoder
         },
         range: if parameters.colour.full_range { Range::Full } else { Range::Limited },
     };
+    // What users ask for by mistake is served as near as an encoder can.
     let bitrate = u64::from(parameters.encoder_kbps(u32::from(fec_percent))) * 1000;
+    let bitrate = bitrate.clamp(200_000, 1_000_000_000);
     EncoderConfig {
         slices: parameters.slices.min(64),
         max_ref_frames: parameters.max_reference_frames.min(16),

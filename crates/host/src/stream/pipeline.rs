@@ -8,6 +8,7 @@
 
 use super::cadence::Cadence;
 use lumen_encode::{Converter, EncodeError, Encoder, EncoderConfig, Planes, PlanesPool};
+use lumen_gamestream::control::Termination;
 use lumen_media::slot::{Wait, Waker, slot};
 use lumen_media::stats::StageTimes;
 use lumen_media::{AccessUnit, Frame, FrameKind, FrameSource, Timestamp, clock};
@@ -15,13 +16,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What clients show when the host itself failed: an error of ours, in the number range of the protocol's codes.
+const HOST_FAILURE: u32 = 0x800e_9400;
+/// Below this a bitrate is not reduced any further, in bits per second.
+const LEAST_BITRATE: u64 = 200_000;
 
 /// A picture in the encoder's planes.
 struct Converted {
     planes: Arc<Planes>,
     captured: Timestamp,
-    wait: std::time::Duration,
-    convert: std::time::Duration,
+    wait: Duration,
+    convert: Duration,
     done: Timestamp,
 }
 
@@ -30,7 +37,7 @@ struct Converted {
 struct Shared {
     stopping: AtomicBool,
     idr_wanted: AtomicBool,
-    /// New bits per second, 0 for no change.
+    /// Bits per second that the encoder shall have.
     bitrate: AtomicU64,
     open: Mutex<bool>,
     opened: Condvar,
@@ -38,7 +45,7 @@ struct Shared {
     misfits: AtomicU64,
 }
 
-/// Asks a pipeline for a key frame.
+/// Asks a pipeline for key frames and smaller ones, from other threads.
 #[derive(Clone)]
 pub struct IdrHandle {
     shared: Arc<Shared>,
@@ -46,10 +53,17 @@ pub struct IdrHandle {
 }
 
 impl IdrHandle {
-    /// The next access unit, made at once, is an IDR. Requests that come before it are one.
+    /// The next access unit, made within one frame interval, is an IDR. Requests that come before it are one.
     pub fn request(&self) {
         self.shared.idr_wanted.store(true, Ordering::Release);
         self.waker.nudge();
+    }
+
+    /// A frame could not be sent because of its size: takes a quarter off the bitrate and starts over with an IDR.
+    pub fn reduce_bitrate(&self) {
+        let reduced = self.shared.bitrate.load(Ordering::Acquire) * 3 / 4;
+        self.shared.bitrate.store(reduced.max(LEAST_BITRATE), Ordering::Release);
+        self.request();
     }
 }
 
@@ -59,9 +73,26 @@ pub enum PipelineEnd {
     /// The output is gone.
     #[error("the output is gone")]
     SourceClosed,
+    /// The sending thread is gone.
+    #[error("the sender is gone")]
+    SenderGone,
+    /// The encoding thread panicked.
+    #[error("the encoder's thread panicked")]
+    Panicked,
     /// The encoder failed, also after it was opened again.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+}
+
+impl PipelineEnd {
+    /// What to tell the client.
+    pub fn termination(&self) -> Termination {
+        match self {
+            Self::Encode(_) => Termination::FrameConversion,
+            // No code of the protocol stands for these; the client shows the number.
+            Self::SourceClosed | Self::SenderGone | Self::Panicked => Termination::Other(HOST_FAILURE),
+        }
+    }
 }
 
 /// Handle to the two threads. Dropping it without [`Pipeline::stop`] stops them too, but loses the source.
@@ -90,7 +121,7 @@ impl Pipeline {
             Ok(encoder) => encoder,
             Err(error) => return Err((error, source)),
         };
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { bitrate: AtomicU64::new(config.bitrate_bps), ..Shared::default() });
         let (sender, receiver) = slot();
         let slot_waker = receiver.waker();
         source.set_active(true);
@@ -103,19 +134,22 @@ impl Pipeline {
             pool: PlanesPool::new(config.width, config.height),
             out: sender,
         };
-        let interval =
-            std::time::Duration::from_nanos(1_000_000_000_000 / u64::from(config.refresh_mhz.max(1)));
+        let interval = Duration::from_nanos(1_000_000_000_000 / u64::from(config.refresh_mhz.max(1)));
         let encode = Encode {
             shared: shared.clone(),
             encoder,
             cadence: Cadence::new(interval, idle_fps),
+            interval,
+            bitrate: config.bitrate_bps,
             pictures: receiver,
             queue,
             last_timestamp: Timestamp::default(),
         };
         let convert = spawn("lumen-convert", move || convert.run(source));
         let encode = spawn("lumen-encode", move || {
-            if let Err(end) = encode.run() {
+            // What a panic leaves behind is dropped whole; the client must not look at a frozen picture.
+            let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| encode.run()));
+            if let Err(end) = run.unwrap_or(Err(PipelineEnd::Panicked)) {
                 ended(end);
             }
         });
@@ -131,11 +165,6 @@ impl Pipeline {
     /// A handle to ask for an IDR from other threads.
     pub fn idr_handle(&self) -> IdrHandle {
         IdrHandle { shared: self.shared.clone(), waker: self.slot_waker.clone() }
-    }
-
-    /// Changes the encoder's bitrate from the next picture on.
-    pub fn set_bitrate(&self, bits_per_second: u64) {
-        self.shared.bitrate.store(bits_per_second, Ordering::Release);
     }
 
     /// Pictures left out because they were not of the stream's size.
@@ -238,6 +267,9 @@ struct Encode {
     shared: Arc<Shared>,
     encoder: Encoder,
     cadence: Cadence,
+    interval: Duration,
+    /// What the encoder has now, in bits per second.
+    bitrate: u64,
     pictures: lumen_media::slot::Receiver<Converted>,
     queue: SyncSender<AccessUnit>,
     last_timestamp: Timestamp,
@@ -247,13 +279,20 @@ impl Encode {
     fn run(mut self) -> Result<(), PipelineEnd> {
         self.wait_until_open();
         let mut retained: Option<Arc<Planes>> = None;
+        let mut last_unit: Option<Timestamp> = None;
         loop {
-            let waited = self.pictures.wait(self.cadence.next_repeat());
+            // A request is served at the next slot of the asked rate: a flood of them costs no more than a moving picture.
+            let idr_due = last_unit
+                .filter(|_| self.shared.idr_wanted.load(Ordering::Acquire))
+                .map(|last| last + self.interval);
+            let waited = match (self.cadence.next_repeat(), idr_due) {
+                (Some(repeat), Some(idr)) => self.pictures.wait(Some(repeat.min(idr))),
+                (repeat, _) => self.pictures.wait(repeat),
+            };
             if self.shared.stopping.load(Ordering::Acquire) {
                 return Ok(());
             }
             let now = clock::now();
-            let idr = self.shared.idr_wanted.swap(false, Ordering::AcqRel);
             let (planes, captured, stages) = match waited {
                 Wait::Value(picture) => {
                     self.cadence.sent_new(now);
@@ -266,24 +305,21 @@ impl Encode {
                     retained = Some(picture.planes.clone());
                     (picture.planes, picture.captured, stages)
                 }
+                // The request that woke us is looked at above. Without a picture the first one is an IDR anyway.
+                Wait::Nudged => continue,
                 Wait::Deadline => {
                     let Some(planes) = retained.clone() else { continue };
                     self.cadence.sent_repeat(now);
                     (planes, now, StageTimes::default())
                 }
-                Wait::Nudged => {
-                    let Some(planes) = retained.clone().filter(|_| idr) else {
-                        // Nothing to show yet: the first picture is an IDR anyway.
-                        continue;
-                    };
-                    self.cadence.sent_repeat(now);
-                    (planes, now, StageTimes::default())
-                }
                 Wait::Closed => return Err(PipelineEnd::SourceClosed),
             };
+            let idr = self.shared.idr_wanted.swap(false, Ordering::AcqRel);
             let unit = self.encode(&planes, captured, stages, idr, now)?;
+            last_unit = Some(now);
             if self.queue.send(unit).is_err() {
-                return Ok(());
+                let stopping = self.shared.stopping.load(Ordering::Acquire);
+                return if stopping { Ok(()) } else { Err(PipelineEnd::SenderGone) };
             }
         }
     }
@@ -303,11 +339,13 @@ impl Encode {
         idr: bool,
         started: Timestamp,
     ) -> Result<AccessUnit, EncodeError> {
-        let bitrate = self.shared.bitrate.swap(0, Ordering::AcqRel);
-        if bitrate != 0
-            && let Err(error) = self.encoder.set_bitrate(bitrate)
-        {
-            tracing::warn!(%error, bitrate, "the bitrate stays as it is");
+        let bitrate = self.shared.bitrate.load(Ordering::Acquire);
+        if bitrate != self.bitrate {
+            self.bitrate = bitrate;
+            match self.encoder.set_bitrate(bitrate) {
+                Ok(()) => tracing::info!(bitrate, "bitrate changed"),
+                Err(error) => tracing::warn!(%error, bitrate, "the bitrate stays as it is"),
+            }
         }
         let frame = match self.encoder.encode(planes, idr) {
             Ok(frame) => frame,

@@ -43,6 +43,7 @@ pub fn spawn(
         // The default slack of 50 µs would be a good part of the gap between two groups of packets.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
         let mut batch = ShardBatch::new();
+        let mut oversized = 0u64;
         for unit in queue {
             // The stream starts when its first ping is known, so a route is always there by now.
             let Some(path) = route.current() else { continue };
@@ -63,7 +64,10 @@ pub fn spawn(
             let info = match packetizer.packetize(meta, &unit.data, &mut batch) {
                 Ok(info) => info,
                 Err(error) => {
-                    tracing::warn!(%error, "a frame was left out");
+                    oversized += 1;
+                    if oversized.is_power_of_two() {
+                        tracing::warn!(%error, oversized, "a frame was left out; the bitrate is reduced");
+                    }
                     too_large();
                     continue;
                 }
