@@ -14,6 +14,7 @@ mod desk;
 mod display;
 mod frame_clock;
 mod handlers;
+mod keyboard;
 mod pool;
 mod seat;
 mod shared;

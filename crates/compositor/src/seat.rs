@@ -1,12 +1,13 @@
 //! From input events to clients, and who has the focus.
 
 use crate::frame_clock::Damage;
+use crate::keyboard::Layout;
 use crate::state::Compositor;
 use crate::text;
 use lumen_media::{InputEvent, TouchPhase};
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, TouchSlot};
 use smithay::desktop::PopupGrab;
-use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode, XkbConfig};
+use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, PointerHandle, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotionEvent, TouchHandle, UpEvent};
 use smithay::input::{Seat, SeatState};
@@ -32,7 +33,7 @@ pub(crate) struct Input {
     keyboard: KeyboardHandle<Compositor>,
     pointer: PointerHandle<Compositor>,
     touch: TouchHandle<Compositor>,
-    layout: String,
+    layout: Layout,
     size: Size<i32, Logical>,
     keys: BTreeSet<u16>,
     buttons: BTreeSet<u16>,
@@ -44,10 +45,10 @@ impl Input {
         display: &DisplayHandle,
         seats: &mut SeatState<Compositor>,
         size: Size<i32, Logical>,
-        layout: &str,
+        layout: &Layout,
     ) -> Result<Self, smithay::input::keyboard::Error> {
         let mut seat = seats.new_wl_seat(display, "seat0");
-        let keyboard = seat.add_keyboard(XkbConfig { layout, ..XkbConfig::default() }, REPEAT.1, REPEAT.0)?;
+        let keyboard = seat.add_keyboard(layout.config(), REPEAT.1, REPEAT.0)?;
         let pointer = seat.add_pointer();
         let touch = seat.add_touch();
         Ok(Self {
@@ -55,7 +56,7 @@ impl Input {
             keyboard,
             pointer,
             touch,
-            layout: layout.to_owned(),
+            layout: layout.clone(),
             size,
             keys: BTreeSet::new(),
             buttons: BTreeSet::new(),
@@ -243,9 +244,7 @@ impl Compositor {
             }
         }
         let layout = self.input.layout.clone();
-        if let Err(error) =
-            keyboard.set_xkb_config(self, XkbConfig { layout: &layout, ..XkbConfig::default() })
-        {
+        if let Err(error) = keyboard.set_xkb_config(self, layout.config()) {
             tracing::warn!(%error, "the keyboard layout is lost");
         }
     }

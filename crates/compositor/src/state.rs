@@ -5,6 +5,7 @@ use crate::compose::{Composer, Outcome, PictureElement};
 use crate::cursor::Cursor;
 use crate::desk::Desk;
 use crate::frame_clock::{Damage, Due, FrameClock};
+use crate::keyboard::Layout;
 use crate::seat::Input;
 use crate::shared::Wishes;
 use lumen_media::{DisplayError, Mode, Timestamp};
@@ -154,7 +155,7 @@ impl Compositor {
         mode: Mode,
         composer: Composer,
         wishes: Arc<Wishes>,
-        layout: &str,
+        layout: &Layout,
     ) -> Result<Self, smithay::input::keyboard::Error> {
         let output = announce_output(&display, mode);
         let protocols = Protocols::new(&display);

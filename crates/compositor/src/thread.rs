@@ -2,6 +2,7 @@
 
 use crate::client::{ClientState, MAX_UNREAD};
 use crate::compose::{Composer, ComposerError};
+use crate::keyboard::{Layout, UnknownLayout};
 use crate::shared::{Sink, Source, Wishes};
 use crate::socket::Socket;
 use crate::state::Compositor;
@@ -51,7 +52,7 @@ impl Drop for Keepalive {
 /// What the thread starts with.
 struct Start {
     mode: Mode,
-    layout: String,
+    layout: Layout,
     socket: Socket,
     listener: UnixListener,
     frames: Sender<Frame>,
@@ -72,14 +73,12 @@ enum ThreadError {
     Display(String),
     #[error(transparent)]
     Composer(#[from] ComposerError),
-    #[error(
-        "cannot compile the keyboard layout `{layout}`: {error}. Install xkb-data or choose another layout"
-    )]
-    Keyboard { layout: String, error: smithay::input::keyboard::Error },
+    #[error(transparent)]
+    Keyboard(#[from] UnknownLayout),
 }
 
 /// Starts a compositor with an output of `mode` and a socket in `dir`; returns when it accepts clients.
-pub(crate) fn start(dir: &Path, mode: Mode, layout: &str) -> Result<Running, DisplayError> {
+pub(crate) fn start(dir: &Path, mode: Mode, layout: &Layout) -> Result<Running, DisplayError> {
     let (socket, listener) = Socket::bind(dir)?;
     let other = |what: &str, error: io::Error| DisplayError::Other(format!("cannot {what}: {error}"));
     let (wake, woken) = make_ping().map_err(|error| other("make an eventfd", error))?;
@@ -89,7 +88,7 @@ pub(crate) fn start(dir: &Path, mode: Mode, layout: &str) -> Result<Running, Dis
     let socket_name = socket.name().to_owned();
     let start = Start {
         mode,
-        layout: layout.to_owned(),
+        layout: layout.clone(),
         socket,
         listener,
         frames: sender,
@@ -162,7 +161,7 @@ fn set_up(start: Start) -> Result<OutputThread, ThreadError> {
     handle.set_default_max_buffer_size(MAX_UNREAD);
     let composer = Composer::new(start.mode, start.frames, start.wake)?;
     let state = Compositor::new(handle.clone(), start.mode, composer, start.wishes.clone(), &start.layout)
-        .map_err(|error| ThreadError::Keyboard { layout: start.layout.clone(), error })?;
+        .map_err(|_| start.layout.unknown())?;
 
     let poll = display.backend().poll_fd().try_clone_to_owned()?;
     let sources = event_loop.handle();

@@ -5,5 +5,8 @@ use lumen_compositor::{BuiltinConfig, BuiltinDisplay};
 use lumen_media::{DisplayError, VirtualDisplay};
 
 pub(crate) fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError> {
-    Ok(Box::new(BuiltinDisplay::new(BuiltinConfig::new(&config.runtime_dir))?))
+    let mut builtin = BuiltinConfig::new(&config.runtime_dir);
+    builtin.keyboard_layout.clone_from(&config.keyboard_layout);
+    builtin.keyboard_variant.clone_from(&config.keyboard_variant);
+    Ok(Box::new(BuiltinDisplay::new(builtin)?))
 }

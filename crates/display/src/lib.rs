@@ -17,6 +17,17 @@ use std::path::PathBuf;
 pub struct DisplayConfig {
     /// Where Wayland sockets go; usually `XDG_RUNTIME_DIR`. Must exist and be writable.
     pub runtime_dir: PathBuf,
+    /// XKB layouts of the keyboard that programs see, comma-separated (`us`, `de`, …).
+    pub keyboard_layout: String,
+    /// XKB variants of the layouts, written like them.
+    pub keyboard_variant: Option<String>,
+}
+
+impl DisplayConfig {
+    /// Sockets in `runtime_dir`, an American keyboard.
+    pub fn new(runtime_dir: impl Into<PathBuf>) -> Self {
+        Self { runtime_dir: runtime_dir.into(), keyboard_layout: "us".to_owned(), keyboard_variant: None }
+    }
 }
 
 /// What was asked for, what is used, and why; shown in the log once and in the status always.
@@ -96,7 +107,7 @@ mod tests {
     #[test]
     fn auto_and_builtin_lead_to_the_built_in_compositor() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let config = DisplayConfig { runtime_dir: dir.path().to_owned() };
+        let config = DisplayConfig::new(dir.path());
         for kind in [DisplayKind::Auto, DisplayKind::Builtin] {
             let opened = open(kind, &config).expect("always there");
             assert_eq!(opened.choice.requested, kind);
@@ -122,10 +133,24 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_keyboard_is_refused_at_once_with_the_remedy() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut config = DisplayConfig::new(dir.path());
+        config.keyboard_layout = "de".to_owned();
+        config.keyboard_variant = Some("neo".to_owned());
+        open(DisplayKind::Auto, &config).expect("a known one");
+        config.keyboard_variant = Some("nowhere".to_owned());
+        let Err(error) = open(DisplayKind::Auto, &config) else { panic!("must be refused") };
+        let text = error.to_string();
+        assert!(text.contains("`de`") && text.contains("`nowhere`"), "{text}");
+        assert!(text.contains("input.keyboard_layout"), "{text}");
+    }
+
+    #[test]
     fn a_missing_runtime_directory_is_named() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let missing = dir.path().join("missing");
-        let config = DisplayConfig { runtime_dir: missing.clone() };
+        let config = DisplayConfig::new(&missing);
         let Err(OpenError::Display(DisplayError::Socket { dir, .. })) = open(DisplayKind::Auto, &config)
         else {
             panic!("must be refused");
