@@ -1,6 +1,7 @@
 //! One connection: TLS if it is asked for, then requests one after another.
 
 use crate::api::{Api, ApiRequest, ApiResponse};
+use crate::counters::Counters;
 use crate::limits::{Admission, Limits};
 use crate::watchdog::{Watchdog, Watched};
 use http_body_util::{BodyExt, Full, Limited};
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub limits: Limits,
     /// Turns true when the server ends.
     pub ending: watch::Receiver<bool>,
+    pub counters: Counters,
 }
 
 /// Who talks to whom.
@@ -55,8 +57,14 @@ pub(crate) async fn serve(
         return http(stream, Caller { secure: false, certificate: None, peer, local }, shared).await;
     };
     match timeout(shared.limits.handshake, tls.accept(stream)).await {
-        Err(_) => debug!(%peer, "TLS handshake took too long"),
-        Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
+        Err(_) => {
+            shared.counters.slow();
+            debug!(%peer, "TLS handshake took too long");
+        }
+        Ok(Err(error)) => {
+            shared.counters.bad_handshake();
+            debug!(%peer, %error, "TLS handshake failed");
+        }
         Ok(Ok(stream)) => {
             let certificates = stream.get_ref().1.peer_certificates();
             let certificate = certificates.and_then(<[_]>::first).map(|certificate| certificate.to_vec());
@@ -79,11 +87,12 @@ where
     let watchdog = Watchdog::new(shared.limits);
     let watched = TokioIo::new(Watched::new(stream, watchdog.clone()));
     let (api, limits) = (shared.api.clone(), shared.limits);
+    let observed = watchdog.clone();
     let service = service_fn(move |request| {
         let (api, caller, watchdog) = (api.clone(), caller.clone(), watchdog.clone());
         async move {
             watchdog.busy();
-            let response = answer(request, &*api, caller, limits).await;
+            let response = answer(request, &*api, caller, (limits, &watchdog)).await;
             watchdog.idle();
             Ok::<_, Infallible>(response)
         }
@@ -101,6 +110,9 @@ where
             connection.await
         }
     };
+    if observed.was_slow() {
+        shared.counters.slow();
+    }
     if let Err(error) = ended {
         debug!(%peer, %error, "connection ended early");
     }
@@ -113,7 +125,7 @@ async fn answer(
     request: Request<Incoming>,
     api: &dyn Api,
     caller: Caller,
-    limits: Limits,
+    (limits, watchdog): (Limits, &Watchdog),
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let keep = wants_keep_alive(head.headers.get(CONNECTION));
@@ -124,6 +136,9 @@ async fn answer(
     // A body means nothing here, but closing on top of unread bytes could cost the client its answer.
     if !body.is_end_stream() {
         let drained = timeout(limits.header, Limited::new(body, limits.body).collect()).await;
+        if drained.is_err() {
+            watchdog.slow();
+        }
         if !matches!(drained, Ok(Ok(_))) {
             return respond(refusal(), false);
         }

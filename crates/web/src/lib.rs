@@ -11,6 +11,7 @@
 
 mod api;
 mod connection;
+mod counters;
 mod limits;
 mod server;
 mod tls;
@@ -20,6 +21,7 @@ mod watchdog;
 mod tests;
 
 pub use api::{Api, ApiFuture, ApiRequest, ApiResponse};
+pub use counters::WebCounts;
 pub use limits::Limits;
 pub use server::{Listeners, Server, StartError};
 pub use tls::{Identity, IdentityError};

@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::connection::{Shared, serve, until_ending};
+use crate::counters::{Counters, WebCounts};
 use crate::limits::{Gate, Limits};
 use crate::tls::{Identity, IdentityError};
 use socket2::{SockRef, TcpKeepalive};
@@ -47,6 +48,7 @@ pub struct Server {
     http: SocketAddr,
     https: SocketAddr,
     ending: watch::Sender<bool>,
+    counters: Counters,
     listeners: JoinSet<()>,
 }
 
@@ -69,8 +71,10 @@ impl Server {
         let (https, https_address) = listener(listeners.https, "HTTPS")?;
         let (ending, ended) = watch::channel(false);
         let gate = Gate::default();
-        let mut server = Self { http: http_address, https: https_address, ending, listeners: JoinSet::new() };
-        let shared = Shared { api, limits, ending: ended };
+        let counters = Counters::default();
+        let shared = Shared { api, limits, ending: ended, counters: counters.clone() };
+        let mut server =
+            Self { http: http_address, https: https_address, ending, counters, listeners: JoinSet::new() };
         server.listeners.spawn(accept(http, None, gate.clone(), shared.clone()));
         server.listeners.spawn(accept(https, Some(tls), gate, shared));
         info!(http = %server.http, https = %server.https, "web server listens");
@@ -85,6 +89,11 @@ impl Server {
     /// Where HTTPS listens.
     pub fn https_address(&self) -> SocketAddr {
         self.https
+    }
+
+    /// What happened to connections so far.
+    pub fn counts(&self) -> WebCounts {
+        self.counters.snapshot()
     }
 
     /// Takes no further connections, lets answers finish for as long as `grace`, then closes what is left.
@@ -133,7 +142,7 @@ async fn accept(listener: Listener, tls: Option<TlsAcceptor>, gate: Gate, shared
             biased;
             () = until_ending(&mut ending) => break,
             Some(ended) = connections.join_next() => {
-                report_panic(ended);
+                report_panic(ended, &shared.counters);
                 continue;
             }
             accepted = socket.accept() => accepted,
@@ -149,18 +158,20 @@ async fn accept(listener: Listener, tls: Option<TlsAcceptor>, gate: Gate, shared
                 continue;
             }
         };
-        let Some(admission) = gate.admit(peer.ip().to_canonical(), &shared.limits) else {
+        let Some(admission) = gate.admit(peer.ip(), tls.is_some(), &shared.limits) else {
+            shared.counters.refused();
             if let Some(earlier) = refusals.due(Instant::now()) {
                 warn!(purpose, peer = %peer.ip(), earlier, "too many connections; the newest is closed");
             }
             continue;
         };
+        shared.counters.accepted();
         tune(&stream);
         connections.spawn(serve(stream, peer, tls.clone(), shared.clone(), admission));
     }
     drop(socket);
     while let Some(ended) = connections.join_next().await {
-        report_panic(ended);
+        report_panic(ended, &shared.counters);
     }
 }
 
@@ -177,10 +188,11 @@ fn tune(stream: &tokio::net::TcpStream) {
     }
 }
 
-fn report_panic(ended: Result<(), JoinError>) {
+fn report_panic(ended: Result<(), JoinError>, counters: &Counters) {
     if let Err(failure) = ended
         && failure.is_panic()
     {
+        counters.panic();
         error!(%failure, "a request's handler panicked; its connection is closed");
     }
 }

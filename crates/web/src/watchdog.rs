@@ -6,6 +6,7 @@
 use crate::limits::Limits;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,13 +27,14 @@ enum Phase {
 #[derive(Clone)]
 pub(crate) struct Watchdog {
     phase: Arc<Mutex<Phase>>,
+    slow: Arc<AtomicBool>,
     limits: Limits,
 }
 
 impl Watchdog {
     pub fn new(limits: Limits) -> Self {
         let phase = Phase::Header(Instant::now() + limits.header);
-        Self { phase: Arc::new(Mutex::new(phase)), limits }
+        Self { phase: Arc::new(Mutex::new(phase)), slow: Arc::default(), limits }
     }
 
     /// A request is being handled.
@@ -43,6 +45,23 @@ impl Watchdog {
     /// The answer is on its way.
     pub fn idle(&self) {
         self.set(Phase::Idle(Instant::now() + self.limits.idle));
+    }
+
+    /// The peer let a deadline pass within a request or an answer.
+    pub fn slow(&self) {
+        self.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it ever did.
+    pub fn was_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
+    }
+
+    /// The deadline of a read has passed. Idling between requests is what clients may do.
+    fn expired(&self) {
+        if matches!(self.phase(), Phase::Header(_)) {
+            self.slow();
+        }
     }
 
     fn received(&self) {
@@ -103,6 +122,7 @@ impl<S> Watched<S> {
         let limit: Duration = self.watchdog.limits.write;
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
         ready!(timer.as_mut().poll(context));
+        self.watchdog.slow();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -126,6 +146,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             this.read_timer.as_mut().reset(deadline);
         }
         ready!(this.read_timer.as_mut().poll(context));
+        this.watchdog.expired();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

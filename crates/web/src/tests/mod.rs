@@ -5,13 +5,13 @@ mod client;
 mod http;
 mod tls;
 
-use crate::{Api, ApiFuture, ApiRequest, ApiResponse, Identity, Limits, Listeners, Server};
+use crate::{Api, ApiFuture, ApiRequest, ApiResponse, Identity, Limits, Listeners, Server, WebCounts};
 use certificates::Credentials;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Long enough for a loaded machine; reached only by a test that fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,6 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Waits for what must happen.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what).await.expect("it happens in time")
+}
+
+/// Waits until the counters of `host` are as they shall be.
+async fn counted(host: &Host, right: impl Fn(WebCounts) -> bool) {
+    let waited = timeout(PATIENCE, async {
+        while !right(host.server.counts()) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    if waited.await.is_err() {
+        panic!("unexpected {:?}", host.server.counts());
+    }
 }
 
 /// What a handler saw.

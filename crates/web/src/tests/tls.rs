@@ -1,6 +1,6 @@
 use super::certificates::Credentials;
 use super::client::{closed, connect, connect_tls, exchange, get, tls};
-use super::{Host, Seen, soon};
+use super::{Host, Seen, counted, soon};
 use crate::{Identity, Limits, Server, StartError};
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
@@ -69,6 +69,7 @@ async fn a_certificate_without_its_key_is_refused() {
         }
     }
     assert!(host.saw_nothing_more(), "no handler was called");
+    counted(&host, |counts| counts.bad_handshakes == 10).await;
 }
 
 #[tokio::test]
@@ -104,6 +105,7 @@ async fn a_silent_peer_on_the_tls_port_is_dropped() {
     closed(babbling).await;
     // A port probe: open and close.
     drop(connect(host.https()).await);
+    counted(&host, |counts| (counts.accepted, counts.slow, counts.bad_handshakes) == (3, 1, 2)).await;
     assert!(host.saw_nothing_more());
     request(&host, tls(&TLS13, None)).await.expect("others are served");
 }
