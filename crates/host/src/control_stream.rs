@@ -312,7 +312,7 @@ impl Handler {
         match session.admission.cipher.open(bytes) {
             Ok(message) => {
                 session.heard = now;
-                session.obey(message);
+                session.obey(message, now);
             }
             Err(error) => {
                 self.counts.refused_messages += 1;
@@ -393,7 +393,7 @@ impl Handler {
 }
 
 impl Session {
-    fn obey(&mut self, message: ClientMessage) {
+    fn obey(&mut self, message: ClientMessage, now: Timestamp) {
         let Admission { mapper, idr, stats, .. } = &mut self.admission;
         match message {
             ClientMessage::Input(packet) if !self.forgotten => mapper.handle(&packet),
@@ -408,7 +408,7 @@ impl Session {
             }
             ClientMessage::FecStatus(status) => {
                 let received = u32::from(status.received_data) + u32::from(status.received_parity);
-                stats.block_reported(received >= u32::from(status.total_data));
+                stats.block_reported(received >= u32::from(status.total_data), now);
             }
             _ => {}
         }

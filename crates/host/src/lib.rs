@@ -88,6 +88,9 @@ impl Host {
     /// A port or directory that cannot be had, a damaged state folder, no usable encoder, another host on the same state.
     pub fn start(config: Config, environment: Environment, paths: Paths) -> anyhow::Result<Self> {
         apply_debug(&config);
+        for sentence in config.without_effect() {
+            tracing::warn!("{sentence}");
+        }
         raise_descriptor_limit();
         files::ensure_private_dir(&paths.state_dir)?;
         files::ensure_private_dir(&paths.runtime_dir)?;

@@ -58,6 +58,8 @@ pub struct RuntimeView {
     pub mode: Option<Mode>,
     /// The stream's counters.
     pub stats: Option<crate::stream::stats::Snapshot>,
+    /// Pictures left out because they were not of the stream's size.
+    pub misfits: u64,
     /// The output waits for its client to come back.
     pub lingering: bool,
 }
@@ -121,6 +123,7 @@ impl Runtime {
         Some(RuntimeView {
             mode: resources.output.as_ref().map(|output| output.mode),
             stats: resources.stream.as_ref().map(|(_, stream)| stream.stats().snapshot()),
+            misfits: resources.stream.as_ref().map_or(0, |(_, stream)| stream.misfits()),
             lingering: resources.linger_until.is_some(),
         })
     }

@@ -40,11 +40,14 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
             "mode": view.as_ref().and_then(|view| view.mode).map(|mode| mode.to_string()),
             "codec": session.parameters().map(|parameters| format!("{:?}", parameters.codec)),
             "encrypted": session.parameters().map(|parameters| parameters.encryption.bits()),
+            "lingering": view.as_ref().is_some_and(|view| view.lingering),
+            "misfit_pictures": view.as_ref().map(|view| view.misfits),
             "stages": stats.as_ref().map(|stats| json!(stats.stages)),
             "counters": stats.map(|stats| json!(stats)),
         }));
     });
     let ports = config.server.ports;
+    let control = shared.control().counts();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "name": facts.name,
@@ -63,6 +66,16 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
             "reason": "this version encodes in software only",
         },
         "gso": facts.gso,
+        "settings_without_effect": config.without_effect(),
+        "dropped": {
+            "control_messages": control.refused_messages,
+            "control_datagrams": control.datagrams.refused_datagrams,
+            "control_connects": control.datagrams.refused_connects + control.datagrams.crowded_connects,
+            "input_unknown": control.input.unknown,
+            "input_invalid": control.input.invalid,
+            "input_gamepad": control.input.gamepad,
+            "input_refused": control.input.refused,
+        },
         "codecs": facts.codecs.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "encoders": shared.probe().codecs.iter().map(|codec| json!({
             "codec": codec.codec.to_string(), "library": codec.library,

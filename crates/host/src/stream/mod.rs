@@ -1,6 +1,7 @@
 //! One client's picture on its way: pipeline, packets, sending.
 
 pub mod cadence;
+pub mod parity;
 pub mod pipeline;
 pub mod sender;
 pub mod stats;
@@ -76,7 +77,7 @@ impl Stream {
             .map_err(|(error, source)| (error.into(), source))?;
         let interval = Duration::from_nanos(1_000_000_000_000 / u64::from(encoder.refresh_mhz.max(1)));
         let frames = FrameSender::new(port, PacerConfig::default(), interval);
-        let stats = Arc::new(StreamStats::new(frames.stats()));
+        let stats = Arc::new(StreamStats::new(frames.stats(), settings.fec_percent));
         let idr = pipeline.idr_handle();
         let sender =
             sender::spawn(units, packetizer, frames, route, stats.clone(), move || idr.reduce_bitrate());
@@ -98,6 +99,11 @@ impl Stream {
     /// To ask for key frames from other threads.
     pub fn idr_handle(&self) -> IdrHandle {
         self.pipeline.idr_handle()
+    }
+
+    /// Pictures left out because they were not of the stream's size.
+    pub fn misfits(&self) -> u64 {
+        self.pipeline.misfits()
     }
 
     /// The counters.

@@ -48,6 +48,7 @@ pub fn spawn(
             // The stream starts when its first ping is known, so a route is always there by now.
             let Some(path) = route.current() else { continue };
             let started = clock::now();
+            packetizer.set_fec_percent(stats.fec_percent(started));
             // In tenths of a millisecond; 0 would mean "not measured".
             let latency =
                 (started.since(unit.captured).as_micros() / 100).clamp(1, u128::from(u16::MAX)) as u16;

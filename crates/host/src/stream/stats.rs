@@ -1,8 +1,9 @@
 //! What one stream did and how long each stage took: the same numbers for the status page, the bench and the log.
 
+use crate::stream::parity::ParityControl;
 use lumen_gamestream::video::FrameInfo;
 use lumen_media::stats::Window;
-use lumen_media::{AccessUnit, FrameKind};
+use lumen_media::{AccessUnit, FrameKind, Timestamp};
 use lumen_net::sender::{SendReport, SendStats};
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,7 @@ struct Inner {
     blocks_recovered: u64,
     blocks_lost: u64,
     last_frame_index: u32,
+    fec_percent: u8,
     wait: Window,
     convert: Window,
     queue: Window,
@@ -35,6 +37,7 @@ struct Inner {
 pub struct StreamStats {
     inner: Mutex<Inner>,
     sending: Arc<SendStats>,
+    parity: Mutex<ParityControl>,
 }
 
 /// Microseconds of one stage.
@@ -79,6 +82,8 @@ pub struct Snapshot {
     pub blocks_lost: u64,
     /// Number of the newest frame.
     pub last_frame_index: u32,
+    /// Parity in percent of the data, as of the newest frame.
+    pub fec_percent: u8,
     /// Times per stage, in microseconds, over the last 1024 frames.
     pub stages: Stages,
 }
@@ -103,13 +108,19 @@ pub struct Stages {
 }
 
 impl StreamStats {
-    /// `sending` are the counters of the stream's sender.
-    pub fn new(sending: Arc<SendStats>) -> Self {
-        Self { inner: Mutex::default(), sending }
+    /// `sending` are the counters of the stream's sender, `fec_percent` is the configured share of parity.
+    pub fn new(sending: Arc<SendStats>, fec_percent: u8) -> Self {
+        Self { inner: Mutex::default(), sending, parity: Mutex::new(ParityControl::new(fec_percent)) }
+    }
+
+    /// Parity in percent of the data, for a frame that is sent now.
+    pub fn fec_percent(&self, now: Timestamp) -> u8 {
+        self.parity.lock().unwrap_or_else(PoisonError::into_inner).percent(now)
     }
 
     /// A frame left.
     pub fn sent(&self, unit: &AccessUnit, info: &FrameInfo, packetize: Duration, report: &SendReport) {
+        let fec_percent = self.fec_percent(report.ready);
         let mut inner = self.lock();
         inner.frames += 1;
         inner.idrs += u64::from(unit.kind == FrameKind::Idr);
@@ -117,6 +128,7 @@ impl StreamStats {
         inner.packets += info.packets as u64;
         inner.lost_packets += report.lost as u64;
         inner.last_frame_index = info.frame_index;
+        inner.fec_percent = fec_percent;
         // A repeat has neither waited nor been converted, so it says nothing about those stages.
         if unit.stages.convert.is_zero() {
             inner.repeats += 1;
@@ -142,7 +154,14 @@ impl StreamStats {
     }
 
     /// The client reported on an FEC block.
-    pub fn block_reported(&self, recovered: bool) {
+    pub fn block_reported(&self, recovered: bool, now: Timestamp) {
+        let mut parity = self.parity.lock().unwrap_or_else(PoisonError::into_inner);
+        if recovered {
+            parity.block_repaired(now);
+        } else {
+            parity.block_lost(now);
+        }
+        drop(parity);
         let mut inner = self.lock();
         inner.loss_reports += 1;
         if recovered {
@@ -169,6 +188,7 @@ impl StreamStats {
             blocks_recovered: inner.blocks_recovered,
             blocks_lost: inner.blocks_lost,
             last_frame_index: inner.last_frame_index,
+            fec_percent: inner.fec_percent,
             stages: Stages {
                 wait: stage(&inner.wait),
                 convert: stage(&inner.convert),
