@@ -91,6 +91,15 @@ impl FrameClock {
         self.callbacks.due = self.callbacks.due.map(|_| now + wait);
     }
 
+    /// The output has another rate: everything begins anew, and who waits for a callback still gets it.
+    pub(crate) fn change_interval(&mut self, now: Timestamp, interval: Duration) {
+        let old = std::mem::replace(self, Self::new(interval));
+        self.set_active(now, old.active);
+        if old.callbacks.due.is_some() {
+            self.callback_wanted(now);
+        }
+    }
+
     /// The picture changed.
     pub(crate) fn damaged(&mut self, now: Timestamp, damage: Damage) {
         match damage {

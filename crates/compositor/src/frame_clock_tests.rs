@@ -262,3 +262,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_change_of_the_rate_forgets_no_waiting_client() {
+    for active in [true, false] {
+        let mut clock = FrameClock::new(T);
+        clock.set_active(at(0), active);
+        clock.callback_wanted(at(0));
+        clock.change_interval(at(100), T / 2);
+        assert_eq!(clock.is_active(), active);
+        if active {
+            assert_eq!(clock.poll(at(100)), Some(Due::Compose), "the picture of another size");
+            clock.composed(at(100));
+        }
+        let due = clock.deadline().expect("the callback is not forgotten");
+        assert_eq!(clock.poll(due), Some(Due::Callbacks));
+        assert_eq!(clock.deadline(), None);
+    }
+    let mut quiet = FrameClock::new(T);
+    quiet.change_interval(at(0), T / 2);
+    assert_eq!(quiet.deadline(), None, "nobody waits");
+}

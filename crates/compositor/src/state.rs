@@ -24,7 +24,7 @@ use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::reexports::wayland_server::protocol::wl_shm;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{ClockSource, Logical, Monotonic, Point, Time, Transform};
-use smithay::wayland::compositor::{CompositorState, SurfaceAttributes};
+use smithay::wayland::compositor::{CompositorState, SurfaceAttributes, SurfaceData};
 use smithay::wayland::cursor_shape::CursorShapeManagerState;
 use smithay::wayland::fractional_scale::FractionalScaleManagerState;
 use smithay::wayland::idle_inhibit::IdleInhibitManagerState;
@@ -218,9 +218,7 @@ impl Compositor {
         self.desk.resize(size.into());
         self.input.resize(size.into());
         self.interval = mode.frame_interval();
-        let active = self.clock.is_active();
-        self.clock = FrameClock::new(self.interval);
-        self.clock.set_active(self.now, active);
+        self.clock.change_interval(self.now, self.interval);
         tracing::info!(%mode, "the output changed its mode");
         Ok(())
     }
@@ -289,15 +287,23 @@ impl Compositor {
 
     fn take_feedback(&mut self) {
         let mut feedback = OutputPresentationFeedback::new(&self.output);
+        let mut wanted = false;
         for surface in self.surfaces() {
             take_presentation_feedback_surface_tree(
                 &surface,
                 &mut feedback,
                 |_, _| Some(self.output.clone()),
-                |_, _| FeedbackKind::empty(),
+                |_, states| {
+                    wanted |= wants_feedback(states);
+                    FeedbackKind::empty()
+                },
             );
         }
-        self.presented.push(Presented { feedback, at: self.now, sequence: self.composer.sequence() });
+        // Whoever wants feedback has callbacks scheduled, which empty the list; a client that wants neither must not
+        // fill it.
+        if wanted {
+            self.presented.push(Presented { feedback, at: self.now, sequence: self.composer.sequence() });
+        }
     }
 
     fn send_callbacks(&mut self) {
@@ -332,15 +338,21 @@ impl Compositor {
         let mut waits = false;
         with_surfaces_surface_tree(surface, |_, states| {
             waits |= !states.cached_state.get::<SurfaceAttributes>().current().frame_callbacks.is_empty()
-                || !states
-                    .cached_state
-                    .get::<PresentationFeedbackCachedState>()
-                    .current()
-                    .callbacks
-                    .is_empty();
+                || wants_feedback(states);
         });
         if waits {
             self.clock.callback_wanted(self.now);
         }
     }
+
+    /// Pictures of which clients are still to be told.
+    #[cfg(test)]
+    pub(crate) fn untold(&self) -> usize {
+        self.presented.len()
+    }
+}
+
+/// Whether a client waits to hear when this state of a surface was shown.
+fn wants_feedback(states: &SurfaceData) -> bool {
+    !states.cached_state.get::<PresentationFeedbackCachedState>().current().callbacks.is_empty()
 }

@@ -218,3 +218,7 @@ impl OutputThread {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! A small Wayland client whose every step can be watched.
 
-use crate::deadline;
+use super::deadline;
 use lumen_media::clock;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::HashMap;
@@ -41,6 +41,8 @@ pub struct Seen {
     pub discarded: u32,
     pub keys: Vec<(u32, bool)>,
     pub keymaps: u32,
+    /// The newest one, as text.
+    pub keymap: String,
     pub keyboard_focus: Option<u32>,
     pub pointer_focus: Option<u32>,
     pub motions: Vec<(f64, f64)>,
@@ -380,7 +382,12 @@ impl Dispatch<wl_keyboard::WlKeyboard, ()> for Seen {
         _: &QueueHandle<Self>,
     ) {
         match event {
-            wl_keyboard::Event::Keymap { .. } => seen.keymaps += 1,
+            wl_keyboard::Event::Keymap { fd, size, .. } => {
+                let mut text = vec![0; size as usize];
+                File::from(fd).read_exact_at(&mut text, 0).expect("as long as announced");
+                seen.keymap = String::from_utf8(text).expect("text").trim_end_matches('\0').to_owned();
+                seen.keymaps += 1;
+            }
             wl_keyboard::Event::Enter { surface, .. } => {
                 seen.keyboard_focus = Some(surface.id().protocol_id())
             }
