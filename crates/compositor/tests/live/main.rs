@@ -36,8 +36,19 @@ struct Host {
 
 impl Host {
     fn new(width: u32, height: u32, refresh_mhz: u32) -> Self {
+        Self::configured(width, height, refresh_mhz, |_| ())
+    }
+
+    fn configured(
+        width: u32,
+        height: u32,
+        refresh_mhz: u32,
+        configure: impl FnOnce(&mut BuiltinConfig),
+    ) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let display = BuiltinDisplay::new(BuiltinConfig::new(dir.path())).expect("writable");
+        let mut config = BuiltinConfig::new(dir.path());
+        configure(&mut config);
+        let display = BuiltinDisplay::new(config).expect("writable");
         let mode = Mode::new(width, height, refresh_mhz).expect("valid");
         let output = display.create(mode, &AppLaunch::default()).expect("starts");
         let OutputSource::Frames(source) = output.source;

@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::{Host, pixel};
 use lumen_media::{InputEvent, TouchPhase};
+use smithay::input::keyboard::xkb;
 use wayland_client::Proxy;
 use wayland_client::protocol::wl_keyboard::WlKeyboard;
 use wayland_client::protocol::wl_pointer::WlPointer;
@@ -217,6 +218,44 @@ fn text_is_typed_through_keymaps_of_its_own() {
     host.send(InputEvent::Text("é🎉é".to_owned()));
     client.wait("the layout back", |seen| seen.keymaps >= keymaps + 2);
     assert_eq!(client.seen.keys, [(1, true), (1, false), (2, true), (2, false), (1, true), (1, false)]);
+}
+
+/// What the key types without modifiers.
+fn typed(keymap: &str, code: u32) -> String {
+    let context = xkb::Context::new(xkb::CONTEXT_NO_FLAGS);
+    let flags = xkb::KEYMAP_COMPILE_NO_FLAGS;
+    let keymap = xkb::Keymap::new_from_string(&context, keymap.to_owned(), xkb::KEYMAP_FORMAT_TEXT_V1, flags)
+        .expect("a valid keymap");
+    xkb::State::new(&keymap).key_get_utf8(xkb::Keycode::new(code + 8))
+}
+
+#[test]
+fn programs_get_the_configured_keyboard_also_after_typed_text() {
+    // KEY_Y, KEY_EQUAL: the latter is a dead accent in German unless the variant forbids it.
+    let (key_y, key_equal) = (21, 13);
+    for (layout, variant, y, equal) in
+        [("us", None, "y", "="), ("de", None, "z", ""), ("de", Some("nodeadkeys"), "z", "\u{b4}")]
+    {
+        let host = Host::configured(640, 360, 60_000, |config| {
+            config.keyboard_layout = layout.to_owned();
+            config.keyboard_variant = variant.map(str::to_owned);
+        });
+        let mut client = Client::connect(&host.socket());
+        let seat: WlSeat = client.bind(7);
+        let _keyboard: WlKeyboard = seat.get_keyboard(&client.handle, ());
+        let shell = client.shell();
+        let main = client.toplevel(&shell, None);
+        let _main = client.show(&shell, &main, (640, 360), RED);
+        let id = main.surface_id();
+        client.wait("keyboard focus", |seen| seen.keyboard_focus == Some(id) && seen.keymaps >= 1);
+        assert_eq!(typed(&client.seen.keymap, key_y), y, "{layout}");
+        assert_eq!(typed(&client.seen.keymap, key_equal), equal, "{layout} {variant:?}");
+        let keymaps = client.seen.keymaps;
+        host.send(InputEvent::Text("x".to_owned()));
+        client.wait("the layout back", |seen| seen.keymaps >= keymaps + 2);
+        assert_eq!(typed(&client.seen.keymap, key_y), y, "{layout}");
+        assert_eq!(typed(&client.seen.keymap, key_equal), equal, "{layout} {variant:?}");
+    }
 }
 
 #[test]
