@@ -1,7 +1,7 @@
 //! Between which two addresses datagrams travel.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// A peer's address and the address of ours that it asked. An answer sent along the same path leaves from the address
 /// that the peer knows, also on a machine with several (protocol text §6.1).
@@ -47,6 +47,15 @@ pub fn normalise_ip(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// Whose address it is: an IPv4 address for itself, of an IPv6 address the /64, since a subscriber picks the rest at
+/// will. Limits for each peer count by this.
+pub fn network(address: IpAddr) -> IpAddr {
+    match normalise_ip(address) {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+        v4 => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +67,15 @@ mod tests {
         assert_eq!(normalise(parse("[2001:db8::1]:5")), parse("[2001:db8::1]:5"));
         assert_eq!(normalise(parse("[::1]:5")), parse("[::1]:5"), "loopback is not IPv4-compatible 0.0.0.1");
         assert_eq!(normalise(parse("192.0.2.7:1")), parse("192.0.2.7:1"));
+    }
+
+    #[test]
+    fn a_network_is_an_ipv4_address_or_a_64() {
+        let of = |text: &str| network(text.parse().expect("address"));
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2:ffff::"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_ne!(of("::ffff:192.0.2.1"), of("::ffff:192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A connection costs a bounded buffer, lives for ten seconds at most and never holds a thread.
 
-use crate::path::{normalise, normalise_ip};
+use crate::path::{network, normalise, normalise_ip};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -35,7 +35,7 @@ pub struct RtspConfig {
     pub max_request: usize,
     /// Connections at a time.
     pub connections: usize,
-    /// Of them from one address.
+    /// Of them from one address, or from one /64 of IPv6.
     pub connections_per_address: usize,
 }
 
@@ -152,36 +152,37 @@ struct Shared<H> {
     config: RtspConfig,
     handler: H,
     stats: Arc<RtspStats>,
-    /// Open connections by address.
+    /// Open connections by [`network`].
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A counted connection.
 struct Place<H> {
     shared: Arc<Shared<H>>,
-    address: IpAddr,
+    network: IpAddr,
 }
 
 impl<H> Place<H> {
     fn take(shared: &Arc<Shared<H>>, address: IpAddr) -> Option<Self> {
+        let network = network(address);
         let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         let total: usize = open.values().sum();
-        let here = open.get(&address).copied().unwrap_or(0);
+        let here = open.get(&network).copied().unwrap_or(0);
         if total >= shared.config.connections || here >= shared.config.connections_per_address {
             return None;
         }
-        open.insert(address, here + 1);
-        Some(Self { shared: shared.clone(), address })
+        open.insert(network, here + 1);
+        Some(Self { shared: shared.clone(), network })
     }
 }
 
 impl<H> Drop for Place<H> {
     fn drop(&mut self) {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
+        if let Some(count) = open.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.address);
+                open.remove(&self.network);
             }
         }
     }

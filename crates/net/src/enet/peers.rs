@@ -1,7 +1,7 @@
 //! The slots of a control host and who sits in them. The states are drawn in `docs/design/control-peers.md`.
 
 use super::DisconnectReason;
-use crate::path::Path;
+use crate::path::{Path, network};
 use lumen_media::Timestamp;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -242,7 +242,7 @@ impl SlotTable {
         let half_open = || self.peers().filter(|(_, peer)| matches!(peer.phase, Phase::HalfOpen));
         HalfOpen {
             same_network: half_open()
-                .filter(|(_, peer)| same_network(peer.path.remote.ip(), address))
+                .filter(|(_, peer)| network(peer.path.remote.ip()) == network(address))
                 .count(),
             total: half_open().count(),
         }
@@ -250,13 +250,5 @@ impl SlotTable {
 
     fn peers(&self) -> impl Iterator<Item = (usize, &SlotPeer)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.peer.as_ref()?)))
-    }
-}
-
-/// One subscriber's addresses: an IPv4 address, or a /64.
-fn same_network(a: IpAddr, b: IpAddr) -> bool {
-    match (a, b) {
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..8] == b.octets()[..8],
-        (a, b) => a == b,
     }
 }

@@ -141,6 +141,21 @@ fn one_address_has_few_places_and_gives_them_back() {
 }
 
 #[test]
+fn one_network_of_ipv6_counts_as_one_address() {
+    let config = RtspConfig { connections_per_address: 2, ..RtspConfig::default() };
+    let shared = Arc::new(Shared { config, handler, stats: Arc::default(), open: Mutex::default() });
+    let take = |text: &str| Place::take(&shared, text.parse().expect("an address"));
+    let held = [take("2001:db8:0:1::1"), take("2001:db8:0:1:ffff::2")];
+    assert!(held.iter().all(Option::is_some));
+    assert!(take("2001:db8:0:1::3").is_none(), "the same /64");
+    assert!(take("2001:db8:0:2::1").is_some(), "the next /64");
+    let others = [take("192.0.2.1"), take("192.0.2.2"), take("192.0.2.1")];
+    assert!(others.iter().all(Option::is_some), "IPv4 addresses count one by one");
+    drop((held, others));
+    assert!(shared.open.lock().expect("whole").is_empty(), "nothing is remembered of who left");
+}
+
+#[test]
 fn dropping_the_server_closes_the_port_and_its_connections() {
     let mut running = Running::start(RtspConfig::default());
     let mut open = running.connect();
