@@ -1,12 +1,16 @@
 //! One UDP port on all addresses of both families, and the thread that reads it.
 
 mod reader;
+mod run;
 
 pub use reader::{PortHandler, Reader, ReaderWaker};
+pub use run::MAX_RUN_BYTES;
 
 use crate::bind::{self, BindError, Transport};
 use crate::path::{Path, normalise, normalise_ip};
+use lumen_media::clock;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use run::Runs;
 use rustix::net::sockopt;
 use socket2::Socket;
 use std::io::{self, IoSliceMut};
@@ -17,10 +21,6 @@ use std::time::Duration;
 
 /// Send and receive buffers asked of the kernel, in bytes (protocol text §6.12 wants 1 MiB at least for sending).
 const SOCKET_BUFFER: usize = 2 << 20;
-/// Longest run that one GSO call may carry, in bytes: what fits an IPv4 datagram's length field.
-pub const MAX_RUN_BYTES: usize = 65_507;
-/// Most segments that every kernel with GSO takes in a call.
-const MAX_RUN_SEGMENTS: usize = 64;
 /// How long a full send buffer may hold up a frame before its packet is given up.
 const SEND_PATIENCE: Duration = Duration::from_millis(100);
 /// A receive buffer large enough for a run that the kernel has put together from equal datagrams.
@@ -33,7 +33,7 @@ pub struct UdpPort {
     state: UdpSocketState,
     port: u16,
     ipv6: bool,
-    gso_refused: AtomicBool,
+    runs: Runs,
     error_logged: AtomicBool,
 }
 
@@ -51,6 +51,7 @@ impl UdpPort {
         let ipv6 = socket.local_addr()?.is_ipv6();
         let port = bind::local_port(&socket)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let runs = Runs::new(port, state.max_gso_segments());
         allow_fragments(&socket, ipv6)?;
         // Fails only by giving less, which the kernel's limits decide.
         for (set, what) in [
@@ -69,14 +70,7 @@ impl UdpPort {
                 "the send buffer is below 1 MiB and large frames may wait; raise net.core.wmem_max to 2097152"
             );
         }
-        Ok(Self {
-            socket,
-            state,
-            port,
-            ipv6,
-            gso_refused: AtomicBool::new(false),
-            error_logged: AtomicBool::new(false),
-        })
+        Ok(Self { socket, state, port, ipv6, runs, error_logged: AtomicBool::new(false) })
     }
 
     /// The port's number.
@@ -89,9 +83,10 @@ impl UdpPort {
         self.ipv6
     }
 
-    /// Whether the kernel takes a run of packets in one call.
+    /// Whether runs of packets leave in one call each: the kernel has GSO, and at this moment no destination is
+    /// excepted because the way there refuses runs.
     pub fn gso(&self) -> bool {
-        !self.gso_refused.load(Ordering::Relaxed) && self.state.max_gso_segments() > 1
+        self.runs.all_in_one_call(clock::now())
     }
 
     /// Sends one datagram. Waits up to 100 ms for room in the send buffer.
@@ -102,44 +97,14 @@ impl UdpPort {
         self.transmit(path, datagram, None).inspect_err(|error| self.log_once(path, error))
     }
 
-    /// Sends `run` as datagrams of `segment` bytes, the last one perhaps shorter, with as few calls as the kernel
-    /// allows. Answers how many calls went through and how many datagrams were lost to errors, the first of which is
+    /// Sends `run` as datagrams of `segment` bytes, the last one perhaps shorter, with as few calls as the kernel and
+    /// the way there allow. Answers how many calls went through and how many datagrams were lost to errors, the first of which is
     /// logged.
     pub fn send_run(&self, path: &Path, run: &[u8], segment: usize) -> RunReport {
-        let mut report = RunReport::default();
-        if segment == 0 {
-            return report;
-        }
-        let most =
-            (MAX_RUN_BYTES / segment).clamp(1, MAX_RUN_SEGMENTS.min(self.state.max_gso_segments().max(1)));
-        for part in run.chunks(segment * most) {
-            if part.len() > segment && self.gso() {
-                match self.transmit(path, part, Some(segment)) {
-                    Ok(()) => {
-                        report.calls += 1;
-                        continue;
-                    }
-                    Err(error) => self.note_gso_error(&error),
-                }
-            }
-            self.send_singly(path, part, segment, &mut report);
-        }
-        report
-    }
-
-    fn send_singly(&self, path: &Path, run: &[u8], segment: usize, report: &mut RunReport) {
-        let mut stuck = false;
-        for datagram in run.chunks(segment) {
-            // A buffer that stayed full for 100 ms will not take the rest either; each would wait as long again.
-            let result = if stuck { Err(io::ErrorKind::TimedOut.into()) } else { self.send(path, datagram) };
-            match result {
-                Ok(()) => report.calls += 1,
-                Err(error) => {
-                    stuck |= error.kind() == io::ErrorKind::TimedOut;
-                    report.lost += 1;
-                }
-            }
-        }
+        self.runs.send(path.remote.ip(), (run, segment), clock::now(), |bytes, segment| match segment {
+            None => self.send(path, bytes),
+            Some(_) => self.transmit(path, bytes, segment),
+        })
     }
 
     /// Receives into `buffer`, which should hold 64 KiB, and calls `each` for every datagram in it. Never waits.
@@ -200,19 +165,6 @@ impl UdpPort {
             Ok(0) => Err(io::ErrorKind::TimedOut.into()),
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    fn note_gso_error(&self, error: &io::Error) {
-        // Drivers without checksum offload answer EIO, old kernels EINVAL. A segment above this path's MTU is no reason
-        // to give GSO up for everybody.
-        let refused = matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP));
-        if refused && !self.gso_refused.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                port = self.port,
-                %error,
-                "this network interface does not take packets in runs (GSO); sending them one by one costs more CPU"
-            );
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use lumen_media::{Timestamp, clock};
+use lumen_media::Timestamp;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -69,8 +69,10 @@ fn ipv6_and_ipv4_share_the_port() {
 #[test]
 fn a_run_arrives_as_equal_datagrams_with_and_without_gso() {
     for gso in [true, false] {
-        let port = UdpPort::bind(0).expect("some port");
-        port.gso_refused.store(!gso, Ordering::Relaxed);
+        let mut port = UdpPort::bind(0).expect("some port");
+        if !gso {
+            port.runs = Runs::new(port.port(), 1);
+        }
         let client = client("127.0.0.1", port.port());
         let path = Path::to(client.local_addr().expect("bound"));
         let run: Vec<u8> = (0..1408 * 20 + 100).map(|i| (i / 1408) as u8).collect();
@@ -84,6 +86,27 @@ fn a_run_arrives_as_equal_datagrams_with_and_without_gso() {
         for part in run.chunks(1408) {
             assert_eq!(receive(&client), part);
         }
+    }
+}
+
+#[test]
+fn a_datagram_that_cannot_leave_does_not_end_runs() {
+    let port = UdpPort::bind(0).expect("some port");
+    let client = client("127.0.0.1", port.port());
+    let path = Path::to(client.local_addr().expect("bound"));
+    let offered = port.gso();
+    // From an address that this machine does not have: the kernel refuses datagrams and runs alike.
+    let gone = Path { local: Some("192.0.2.123".parse().expect("address")), ..path };
+    port.send(&gone, b"x").expect_err("not our address");
+    for _ in 0..5 {
+        assert_eq!(port.send_run(&gone, &[0; 3000], 1000), RunReport { calls: 0, lost: 3 });
+    }
+    assert_eq!(port.gso(), offered);
+    let run: Vec<u8> = (0..3000u32).map(|i| i as u8).collect();
+    let report = port.send_run(&path, &run, 1000);
+    assert_eq!(report, RunReport { calls: if offered { 1 } else { 3 }, lost: 0 });
+    for part in run.chunks(1000) {
+        assert_eq!(receive(&client), part);
     }
 }
 
