@@ -1,4 +1,7 @@
-//! The socket option that neither `rustix` nor `socket2` offers.
+//! The socket option that neither `rustix` nor `socket2` offers, and for tests an allocator that counts.
+
+#[cfg(test)]
+pub(crate) mod heap;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

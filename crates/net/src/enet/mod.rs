@@ -18,6 +18,8 @@
 mod event;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod memory;
 mod peers;
 pub mod screen;
 #[cfg(test)]
@@ -43,6 +45,9 @@ pub use peers::PeerKey;
 const CHANNELS: usize = 48;
 /// Longest message of the host, in bytes: never fragmented, whatever MTU a client asked for (576 at least).
 pub const MAX_MESSAGE: usize = 512;
+/// Data of one peer that waits for what was lost before it, in bytes: seconds of input. ENet needs six times as much
+/// memory where all messages are the shortest, which for 16 peers is below 16 MB.
+const WAITING_DATA: usize = 128 * 1024;
 /// How often ENet's timers are looked after while a peer exists.
 const TICK: Duration = Duration::from_millis(5);
 /// Time without a tick beyond which the peers are not to blame for their silence.
@@ -108,7 +113,7 @@ impl ControlHost {
         let mut enet = Host::new(ReadWrite::new(), settings)
             .unwrap_or_else(|_| unreachable!("slots and channels are above zero and the socket is a queue"));
         // Bounds of what a peer may make ENet hold; smaller than the defaults, larger than any real message.
-        let limits = enet.set_maximum_packet_size(16 * 1024).and(enet.set_maximum_waiting_data(256 * 1024));
+        let limits = enet.set_maximum_packet_size(16 * 1024).and(enet.set_maximum_waiting_data(WAITING_DATA));
         debug_assert!(limits.is_ok(), "both are above zero");
         for slot in 0..slots {
             let (limit, minimum, maximum) = TIMEOUT_HALF_OPEN;
