@@ -207,6 +207,14 @@ impl Lab {
         client
     }
 
+    /// A third device beside the two embedded ones; its key is made once per target folder, since that takes a while.
+    pub fn third_paired(&self) -> Client {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("third-client.pem");
+        let mut client = Client::new(Identity::load_or_create(&path).expect("an identity"), self.address());
+        self.pair(&mut client, 2);
+        client
+    }
+
     pub fn pair(&self, client: &mut Client, identity: usize) {
         let pin = format!("{:04}", 1230 + identity);
         std::thread::scope(|scope| {
@@ -285,6 +293,13 @@ impl Lab {
                     .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|e| e == mark.as_bytes()))
             })
             .collect()
+    }
+
+    /// Command lines of [`Lab::app_processes`].
+    pub fn app_commands(&self) -> Vec<String> {
+        let command = |pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok();
+        let commands = self.app_processes().into_iter().filter_map(command);
+        commands.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
     }
 
     pub fn assert_nothing_left(&self) {

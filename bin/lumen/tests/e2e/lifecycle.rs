@@ -1,7 +1,12 @@
 //! How sessions begin, pause and end, and that nothing is left of them.
 
-use crate::lab::{Lab, PATIENCE, Viewer, wait_for};
-use lumen_testkit::{Codec, Ending, InputPacket, StreamOptions, StreamRequest};
+use crate::lab::{Lab, PATIENCE, Viewer, now, wait_for};
+use lumen_testkit::client::LaunchReply;
+use lumen_testkit::rtsp::{self, RtspError};
+use lumen_testkit::{
+    Client, ClientError, Codec, Ending, Generation, InputPacket, Stream, StreamOptions, StreamRequest,
+};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 fn request() -> StreamRequest {
@@ -167,6 +172,25 @@ fn nothing_is_left_when_the_host_is_stopped() {
 }
 
 #[test]
+fn a_stubborn_app_does_not_keep_the_host_from_stopping() {
+    let mut lab = Lab::start(
+        "[[apps]]\ntitle = \"stubborn\"\n\
+         command = [\"sh\", \"-c\", \"trap '' TERM HUP; while :; do sleep 1; done\"]\n",
+    );
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "stubborn", &request());
+    stream.next_frame(PATIENCE).expect("the empty desktop is a picture too");
+    assert!(lab.app_commands().iter().any(|command| command.contains("trap")));
+    let started = now();
+    lab.stop_host();
+    let took = now() - started;
+    println!("the host stopped in {took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(stream.wait_end(PATIENCE), Some(Ending::Graceful), "the client is told");
+    lab.assert_nothing_left();
+}
+
+#[test]
 fn what_a_killed_host_leaves_is_cleaned_at_the_next_start() {
     let mut lab = Lab::start("");
     let client = lab.paired(0);
@@ -207,6 +231,187 @@ fn two_clients_do_not_see_each_other() {
     assert_eq!(lab.status()["sessions"].as_array().map(Vec::len), Some(2));
     assert_eq!(stream.violations(), []);
     assert_eq!(other.violations(), []);
+}
+
+#[test]
+fn unpairing_ends_the_stream_and_shuts_the_client_out() {
+    let lab = Lab::start("[display]\nlinger_seconds = 0\n");
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "testcard", &request());
+    Viewer::new(Codec::H264).watch(&stream, 3);
+    assert!(lab.lumen(&["unpair", "client 0"]).status.success());
+    assert_eq!(stream.wait_end(PATIENCE), Some(Ending::Graceful));
+    let unauthorised = |error: ClientError| {
+        assert!(matches!(error, ClientError::Status { code: 401, .. }), "{error}");
+    };
+    unauthorised(client.server_info().expect_err("a stranger"));
+    unauthorised(client.app_list().expect_err("a stranger"));
+    unauthorised(client.request_resume(&request()).expect_err("a stranger"));
+    assert_eq!(lab.session_state(), None);
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_launch_that_was_never_connected_can_be_cancelled() {
+    let lab = Lab::start("[display]\nlinger_seconds = 0\n");
+    let client = lab.paired(0);
+    let app = lab.app(&client, "testcard");
+    let reply = client.request_launch(app, &request()).expect("launches");
+    assert_eq!(lab.session_state().as_deref(), Some("pending"));
+    assert_eq!(client.server_info().expect("answers").current_game, app);
+    client.cancel().expect("cancelled");
+    lab.assert_nothing_left();
+    // What it was promised is void, and it is told at once rather than by a silence.
+    let started = now();
+    assert!(client.connect_to(&reply, &request(), &StreamOptions::default()).is_err());
+    assert!(now() - started < Duration::from_secs(5), "{:?}", now() - started);
+    let stream = lab.launch(&client, "testcard", &request());
+    Viewer::new(Codec::H264).watch(&stream, 3);
+}
+
+#[test]
+fn an_app_that_ends_while_its_client_connects_is_no_riddle() {
+    let lab = Lab::start(
+        "[display]\nlinger_seconds = 0\n[[apps]]\ntitle = \"brief\"\ncommand = [\"sleep\", \"0.3\"]\n",
+    );
+    let client = lab.paired(0);
+    let brief = lab.app(&client, "brief");
+    let reply = client.request_launch(brief, &request()).expect("launches");
+    // The end falls into the handshake, before the first picture or just after it: whichever, the client learns of it.
+    match client.connect_to(&reply, &request(), &StreamOptions::default()) {
+        Err(error) => {
+            println!("refused: {error}");
+            assert!(matches!(error, ClientError::Rtsp(_) | ClientError::NoControl), "{error}");
+        }
+        Ok(stream) => {
+            let ending = stream.wait_end(PATIENCE);
+            println!("ended: {ending:?}");
+            assert!(matches!(ending, Some(Ending::Graceful | Ending::Early)), "{ending:?}");
+        }
+    }
+    assert_eq!(client.server_info().expect("answers").current_game, 0);
+    assert_eq!(lab.session_state(), None);
+    lab.assert_nothing_left();
+    let stream = lab.launch(&client, "testcard", &request());
+    Viewer::new(Codec::H264).watch(&stream, 3);
+}
+
+#[test]
+fn an_app_that_ends_between_announce_and_play_voids_the_rest_of_the_handshake() {
+    let lab = Lab::start(
+        "[display]\nlinger_seconds = 0\n[[apps]]\ntitle = \"gated\"\n\
+         command = [\"sh\", \"-c\", \"while ! [ -e \\\"$HOME/gate\\\" ]; do sleep 0.05; done\"]\n",
+    );
+    let client = lab.paired(0);
+    let reply = client.request_launch(lab.app(&client, "gated"), &request()).expect("launches");
+    let target = rtsp::Target::parse(&reply.session_url);
+    let address = SocketAddr::new(client.host().ip, target.port);
+    let mut cipher = target.encrypted.then(|| rtsp::Cipher::new(&reply.key));
+    let mut handshake = rtsp::Handshake::new(&request(), Generation::Current, target, client.host().ip);
+    let mut ended = None;
+    let outcome = rtsp::run(&mut handshake, address, cipher.as_mut(), |handshake| {
+        if handshake.next_request().is_some_and(|next| next.method == "PLAY") {
+            assert_eq!(lab.session_state().as_deref(), Some("starting"));
+            std::fs::write(lab.path("gate"), "").expect("writable");
+            wait_for("the session to be gone", PATIENCE, || lab.session_state().is_none().then_some(()));
+            ended = Some(now());
+        }
+        Ok(())
+    });
+    let error = outcome.expect_err("there is nothing to play");
+    let took = now() - ended.expect("ANNOUNCE was answered");
+    println!("PLAY after {took:?}: {error}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(client.server_info().expect("answers").current_game, 0);
+    lab.assert_nothing_left();
+}
+
+/// Connects to whichever of several launches is the newest: the host knows the others no more.
+fn connect_to_newest(client: &Client, replies: &[LaunchReply]) -> Stream {
+    let tried: Vec<_> =
+        replies.iter().map(|reply| client.connect_to(reply, &request(), &StreamOptions::default())).collect();
+    let told: Vec<_> = tried.iter().map(|tried| tried.as_ref().err().map(ToString::to_string)).collect();
+    let mut streams: Vec<_> = tried.into_iter().filter_map(Result::ok).collect();
+    assert_eq!(streams.len(), 1, "{told:?}");
+    streams.remove(0)
+}
+
+#[test]
+fn an_app_launched_twice_at_once_runs_once() {
+    let lab = Lab::start("[display]\nlinger_seconds = 0\n");
+    let client = lab.paired(0);
+    let app = lab.app(&client, "testcard");
+    let launch = || client.request_launch(app, &request());
+    let replies = std::thread::scope(|scope| {
+        let launches = [scope.spawn(launch), scope.spawn(launch)];
+        launches.map(|launch| launch.join().expect("no panic").expect("an impatient user sees no error"))
+    });
+    let stream = connect_to_newest(&client, &replies);
+    let mut viewer = Viewer::new(Codec::H264);
+    viewer.watch(&stream, 5);
+    assert_eq!(stream.violations(), []);
+    assert_eq!(lab.app_processes().len(), 1, "{:?}", lab.app_commands());
+    assert_eq!(lab.status()["sessions"].as_array().map(Vec::len), Some(1));
+    client.cancel().expect("cancelled");
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn another_app_takes_the_place_of_one_that_nobody_connected_to() {
+    let lab = Lab::start("[display]\nlinger_seconds = 0\n");
+    let client = lab.paired(0);
+    let first = client.request_launch(lab.app(&client, "testcard"), &request()).expect("launches");
+    let stream = lab.launch(&client, "scroll", &request());
+    Viewer::new(Codec::H264).watch(&stream, 5);
+    assert_eq!(client.server_info().expect("answers").current_game, lab.app(&client, "scroll"));
+    wait_for("the first app to be gone", PATIENCE, || {
+        let running = lab.app_commands();
+        (running.len() == 1 && running[0].contains("scroll")).then_some(())
+    });
+    assert!(client.connect_to(&first, &request(), &StreamOptions::default()).is_err(), "void");
+    assert_eq!(stream.ending(), None, "and its remains do not touch the second");
+    client.cancel().expect("cancelled");
+    assert_eq!(stream.wait_end(PATIENCE), Some(Ending::Graceful));
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_stream_is_taken_over_in_another_mode() {
+    let lab = Lab::start("");
+    let client = lab.paired(0);
+    let old = lab.launch(&client, "testcard", &request());
+    let mut viewer = Viewer::new(Codec::H264);
+    viewer.watch(&old, 5);
+    let before = viewer.codes.last().expect("codes").frame;
+    let other = StreamRequest::new(1112, 834, 30);
+    let stream = client.resume(&other, &StreamOptions::default()).expect("resumes");
+    assert_eq!(old.wait_end(PATIENCE), Some(Ending::Graceful), "the older stream is told");
+    let mut viewer = Viewer::new(Codec::H264);
+    viewer.watch(&stream, 5);
+    let picture = viewer.last.as_ref().expect("decoded");
+    assert_eq!((picture.width, picture.height), (1112, 834));
+    assert!(viewer.codes.last().expect("codes").frame > before, "the same app goes on");
+    // The end of the old one's threads and sockets is nothing to the new one.
+    drop(old);
+    let seen = viewer.codes.len();
+    viewer.watch(&stream, seen + 5);
+    assert_eq!(stream.violations(), []);
+    assert_eq!(lab.app_processes().len(), 1);
+}
+
+#[test]
+fn a_refused_announce_tells_its_status() {
+    let lab = Lab::start("");
+    let client = lab.paired(0);
+    // No client sends packets as small as this.
+    let small = StreamRequest { packet_size: 64, ..request() };
+    let app = lab.app(&client, "testcard");
+    let error = client.launch(app, &small, &StreamOptions::default()).expect_err("refused");
+    let told = matches!(&error, ClientError::Rtsp(RtspError::Code { request: "ANNOUNCE", code: 400 }));
+    assert!(told, "{error}");
+    // The user corrects it and tries again.
+    let stream = lab.launch(&client, "testcard", &request());
+    Viewer::new(Codec::H264).watch(&stream, 3);
 }
 
 /// Open descriptors, threads and resident kilobytes of a process.

@@ -1,7 +1,8 @@
 //! Pairing and who may ask what.
 
-use crate::lab::{Lab, PATIENCE};
-use lumen_testkit::{Client, Identity, PairVariant};
+use crate::lab::{Lab, PATIENCE, now, wait_for};
+use lumen_testkit::{Client, ClientError, Identity, PairVariant};
+use std::time::Duration;
 
 #[test]
 fn a_client_pairs_once_and_for_ever() {
@@ -35,17 +36,58 @@ fn a_client_pairs_once_and_for_ever() {
     assert!(client.app_list().is_err(), "unpaired at once");
 }
 
+/// One try at pairing for which a person types another PIN than the client shows.
+fn mistype(lab: &Lab, client: &mut Client) {
+    std::thread::scope(|scope| {
+        let pairing = scope.spawn(|| client.pair("1234", PATIENCE));
+        lab.enter_pin("4321", "guess");
+        let error = pairing.join().expect("no panic").expect_err("a wrong PIN pairs nobody");
+        assert!(matches!(error, ClientError::WrongPin), "{error}");
+    });
+}
+
 #[test]
 fn a_wrong_pin_pairs_nobody_and_slows_the_next_try_down() {
     let lab = Lab::start("");
     let mut client = Client::new(Identity::test_key(0), lab.address());
-    std::thread::scope(|scope| {
-        let pairing = scope.spawn(|| client.pair("1234", PATIENCE));
-        lab.enter_pin("4321", "guess");
-        assert!(pairing.join().expect("no panic").is_err());
-    });
+    mistype(&lab, &mut client);
+    let named = |line: &str| line.contains("WARN") && line.contains("PIN") && line.contains("wrong");
+    wait_for("the wrong PIN in the log", PATIENCE, || lab.log().lines().any(named).then_some(()));
     let list = String::from_utf8(lab.lumen(&["clients"]).stdout).expect("text");
     assert!(list.contains("No client is paired"), "{list}");
+
+    // Each failure doubles the wait, from one second on. A machine so loaded that the wait is over before the next try
+    // is at the host gets another failure, and with it a longer wait.
+    let mut failures = 1;
+    let error = loop {
+        let started = now();
+        match client.pair("1234", Duration::from_secs(2)) {
+            Err(error @ ClientError::PairingInProgress) => break error,
+            other => {
+                assert!(other.is_err(), "nobody typed a PIN");
+                assert!(failures < 5, "five wrong PINs and no try was held off: {other:?}");
+            }
+        }
+        println!("try {failures} came late ({:?})", now() - started);
+        mistype(&lab, &mut client);
+        failures += 1;
+    };
+    println!("held off after {failures} failures: {error}");
+
+    // Later it works.
+    std::thread::scope(|scope| {
+        let pairing = scope.spawn(|| {
+            wait_for("the host to take tries again", PATIENCE * 2, || match client.pair("1234", PATIENCE) {
+                Err(ClientError::PairingInProgress) => None,
+                other => Some(other),
+            })
+        });
+        lab.enter_pin("1234", "patient");
+        pairing.join().expect("no panic").expect("pairs");
+    });
+    let list = String::from_utf8(lab.lumen(&["clients"]).stdout).expect("text");
+    assert!(list.contains("patient"), "{list}");
+    assert!(client.server_info().expect("answers over HTTPS").paired);
 }
 
 #[test]
@@ -66,7 +108,7 @@ fn altered_pairings_are_refused() {
         let mut client = Client::new(Identity::test_key(1), lab.address());
         std::thread::scope(|scope| {
             let pairing = scope.spawn(|| client.pair_as("1234", PATIENCE, variant));
-            crate::lab::wait_for("the pairing to end", PATIENCE, || {
+            wait_for("the pairing to end", PATIENCE, || {
                 // Some variants are refused before anybody types a PIN.
                 let _ = lab.lumen(&["pair", pin]);
                 pairing.is_finished().then_some(())

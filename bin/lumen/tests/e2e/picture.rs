@@ -1,8 +1,8 @@
 //! What the client sees is what the app drew: mode, colours, time codes.
 
-use crate::lab::{Lab, Viewer, now};
+use crate::lab::{Lab, PATIENCE, Viewer, now, wait_for};
 use lumen_testcard::bars::{Matrix, Plane, Range, YuvPlanes, check_yuv, worst};
-use lumen_testkit::{Codec, EncryptionWish, Picture, StreamOptions, StreamRequest};
+use lumen_testkit::{Codec, EncryptionWish, InputPacket, Picture, StreamOptions, StreamRequest};
 
 /// Bars may be off by so many 8-bit steps after lossy encoding.
 const BAR_TOLERANCE: f32 = 6.0;
@@ -53,7 +53,7 @@ fn streams(lab: &Lab, request: &StreamRequest) {
         statistics.video.frames_lost,
         viewer.codes.len()
     );
-    stream.disconnect(crate::lab::PATIENCE);
+    stream.disconnect(PATIENCE);
     client.cancel().expect("cancelled");
     assert!(lab.app_processes().is_empty());
 }
@@ -72,6 +72,40 @@ fn h264_in_modes_that_no_monitor_has() {
     streams(&lab, &StreamRequest::new(1112, 834, 90));
     streams(&lab, &encrypted(StreamRequest { refresh_x100: 5994, ..StreamRequest::new(1364, 768, 60) }));
     streams(&lab, &StreamRequest::new(320, 180, 30));
+}
+
+/// 4:2:0 has no odd sizes: the output has the odd one, the encoder repeats the last column (see `lumen_encode`).
+#[test]
+fn an_odd_size_streams_rounded_up_to_even() {
+    const WIDTH: u32 = 1111;
+    let lab = Lab::start("");
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "testcard", &StreamRequest::new(WIDTH, 668, 30));
+    let mut viewer = Viewer::new(Codec::H264);
+    viewer.watch(&stream, 5);
+    let picture = viewer.last.as_ref().expect("decoded");
+    assert_eq!((picture.width, picture.height), (WIDTH + 1, 668));
+    assert_colours(picture);
+    assert_eq!(lab.status()["sessions"][0]["mode"], "1111x668@30");
+    // The added column shows what stands beside it, not black or garbage.
+    let luma = picture.luma8();
+    let off: Vec<_> = luma
+        .chunks_exact(picture.width as usize)
+        .map(|row| row[WIDTH as usize].abs_diff(row[WIDTH as usize - 1]))
+        .collect();
+    let close = off.iter().filter(|off| **off <= 24).count();
+    assert!(close * 10 >= off.len() * 9, "{close} of {} rows end as they should", off.len());
+    assert_eq!(stream.violations(), []);
+    // The app's right edge is the picture's: the pointer gets to the last of its own columns.
+    let edge = i16::try_from(WIDTH).expect("small") - 1;
+    let packet = InputPacket::MousePosition { x: edge, y: 0, width: edge, height: 667 };
+    stream.send_input(packet).expect("queued");
+    wait_for("the pointer at the edge", PATIENCE, || {
+        lab.input_log().into_iter().find(|event| {
+            let x = event["x"].as_f64().unwrap_or(f64::NAN);
+            event["type"] == "pointer_motion" && (x - f64::from(edge)).abs() <= 1.0
+        })
+    });
 }
 
 #[test]
@@ -127,7 +161,7 @@ fn a_static_screen_thins_out_and_wakes_at_once() {
     assert!(bytes / frames.len().saturating_sub(60).max(1) < 4_000, "repeats are near-empty");
     // The pointer is drawn into the picture: moving it is damage.
     let before = frames.last().map(|frame| frame.index).expect("frames came");
-    stream.send_input(lumen_testkit::InputPacket::MouseMove { dx: 200, dy: 100 }).expect("queued");
-    let after = stream.next_frame(crate::lab::PATIENCE).expect("a frame").index;
+    stream.send_input(InputPacket::MouseMove { dx: 200, dy: 100 }).expect("queued");
+    let after = stream.next_frame(PATIENCE).expect("a frame").index;
     assert!(after > before);
 }
