@@ -12,8 +12,8 @@ build=(
 )
 # xkb-data: key maps of the built-in compositor; foot and a font: the terminal that "Desktop" opens there.
 run=(xkb-data foot fonts-dejavu-core ca-certificates)
-# ffmpeg: the tests read our files back with ffprobe. gtk-3-examples: a program with menus.
-test=(ffmpeg gtk-3-examples)
+# ffmpeg: the tests read our files back with ffprobe. gtk-3-examples: a program with menus. openssl: an idle TLS client.
+test=(ffmpeg gtk-3-examples openssl)
 
 wanted=("${build[@]}" "${run[@]}")
 [ "${1:-}" != "--test" ] || wanted+=("${test[@]}")
