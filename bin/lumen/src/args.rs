@@ -1,6 +1,7 @@
 //! The command line.
 
 use lexopt::prelude::*;
+use lumen_host::m0;
 use std::path::PathBuf;
 
 /// What the user asked for.
@@ -43,32 +44,13 @@ pub enum Command {
     /// `doctor`
     Doctor,
     /// `m0`
-    M0(M0),
+    M0(m0::Request),
     /// `bench …`, handed on to the `lumen-bench` program.
     Bench(Vec<std::ffi::OsString>),
     /// `--help`
     Help,
     /// `--version`
     Version,
-}
-
-/// Arguments of `m0`.
-#[derive(Debug, PartialEq)]
-pub struct M0 {
-    /// Where pictures come from.
-    pub source: String,
-    /// `WIDTHxHEIGHT@RATE`
-    pub mode: String,
-    /// `h264`, `hevc`, `av1`
-    pub codec: String,
-    /// How long.
-    pub seconds: f64,
-    /// Kilobits per second.
-    pub bitrate_kbps: u64,
-    /// File; its ending decides the container.
-    pub out: PathBuf,
-    /// App to run on the output, program and arguments; a terminal when empty.
-    pub app: Vec<String>,
 }
 
 pub const HELP: &str = "\
@@ -132,7 +114,7 @@ fn command(
         "status" => Command::Status { json: false },
         "reload" => Command::Reload,
         "doctor" => Command::Doctor,
-        "m0" => Command::M0(M0 {
+        "m0" => Command::M0(m0::Request {
             source: "built-in".into(),
             mode: "1280x720@60".into(),
             codec: "h264".into(),

@@ -62,16 +62,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             print!("{report}");
             Ok(if report.has_problems() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
-        Command::M0(m0) => {
-            let request = lumen_host::m0::Request {
-                source: m0.source,
-                mode: m0.mode,
-                codec: m0.codec,
-                seconds: m0.seconds,
-                bitrate_kbps: m0.bitrate_kbps,
-                out: m0.out,
-                app: m0.app,
-            };
+        Command::M0(request) => {
             let interrupted = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
             for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
                 signal_hook::flag::register(signal, interrupted.clone()).context("waiting for signals")?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 
 /// What to write, as the command line says it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// `built-in` or `test-pattern`.
     pub source: String,
