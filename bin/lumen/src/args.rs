@@ -107,6 +107,7 @@ fn command(
         return Ok(Command::Bench(parser.raw_args()?.collect()));
     }
     let mut command = match name {
+        "help" => return Ok(Command::Help),
         "serve" => Command::Serve,
         "pair" => Command::Pair { pin: None, address: None, name: None },
         "clients" => Command::Clients,

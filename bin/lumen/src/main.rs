@@ -11,6 +11,9 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
+/// What is logged unless `RUST_LOG` says otherwise: our own life, not that of the libraries.
+const DEFAULT_FILTER: &str = "info,smithay=warn,mdns_sd=warn";
+
 fn main() -> ExitCode {
     let arguments = match args::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
@@ -22,11 +25,19 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            // The whole chain in one line: cause and remedy are in it.
-            eprintln!("lumen: {error:#}");
+            eprintln!("lumen: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The chain of causes in one line; a cause that the text before it quotes already is not said twice.
+fn in_one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        _ if said.contains(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -75,10 +86,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn log_to_stderr(environment: &Environment) {
-    let filter = environment.log_filter.as_deref().unwrap_or("info");
+    let filter = environment.log_filter.as_deref().unwrap_or(DEFAULT_FILTER);
     let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|error| {
         eprintln!("lumen: RUST_LOG is not understood ({error}); logging at info");
-        tracing_subscriber::EnvFilter::new("info")
+        tracing_subscriber::EnvFilter::new(DEFAULT_FILTER)
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)

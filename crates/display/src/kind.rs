@@ -29,7 +29,7 @@ pub enum DisplayKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no display backend. \
-     Known: auto, builtin, kwin, mutter, wlroots, hyprland, gamescope, portal"
+     Known: auto, built-in, kwin, mutter, wlroots, hyprland, gamescope, portal"
 )]
 pub struct UnknownDisplay(String);
 
@@ -51,7 +51,7 @@ impl fmt::Display for DisplayKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             DisplayKind::Auto => "auto",
-            DisplayKind::Builtin => "builtin",
+            DisplayKind::Builtin => "built-in",
             DisplayKind::Kwin => "kwin",
             DisplayKind::Mutter => "mutter",
             DisplayKind::Wlroots => "wlroots",

@@ -55,7 +55,7 @@ pub enum OpenError {
     /// A backend that this version does not have.
     #[error(
         "the display backend `{0}` is not available in this version. \
-         Set LUMEN_COMPOSITOR to `auto` or `builtin`"
+         Set display.compositor (or LUMEN_COMPOSITOR) to `auto` or `built-in`"
     )]
     NotAvailable(DisplayKind),
     /// The backend was there, but refused.

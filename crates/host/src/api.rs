@@ -127,7 +127,11 @@ impl GameStreamApi {
         client: &PairedClient,
     ) -> Result<ApiResponse, ApiError> {
         let launch = LaunchRequest::parse(query, kind)?;
-        tracing::info!(client = client.name, %id, ?kind, mode = ?launch.mode, "a client asks for a stream");
+        let mode = launch.mode.map_or_else(
+            || "any mode".to_owned(),
+            |mode| format!("{}x{}@{}", mode.width, mode.height, mode.refresh_mhz.unwrap_or_default() / 1000),
+        );
+        tracing::info!(client = client.name, %id, ?kind, mode, "a client asks for a stream");
         let shared = self.shared.clone();
         let peer = request.peer.ip();
         let connection: Connection = blocking(move || match kind {

@@ -16,6 +16,9 @@ use std::time::Duration;
 pub const TERMINALS: [&str; 7] =
     ["foot", "alacritty", "kitty", "wezterm", "ghostty", "weston-terminal", "konsole"];
 
+/// The desktop's terminal gets letters so large that about this many rows fit, to be read from a sofa.
+const TERMINAL_ROWS: u32 = 45;
+
 /// How long an app may take to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the group gets after its marked processes are gone.
@@ -30,15 +33,13 @@ const ORPHAN_POLL: Duration = Duration::from_secs(1);
 pub enum AppError {
     /// The program does not exist.
     #[error(
-        "\"{title}\" needs the program {program}, which is not installed (looked along {path}). Install it or change its command in the configuration"
+        "\"{title}\" needs the program {program}, which is not installed. Install it or change its command in the configuration"
     )]
     Missing {
         /// Title of the app.
         title: String,
         /// Program that was looked for.
         program: String,
-        /// Search path.
-        path: String,
     },
     /// No terminal for the desktop.
     #[error("Desktop has nothing to show: none of {} is installed. Install foot, or give the app \"Desktop\" a command", TERMINALS.join(", "))]
@@ -66,6 +67,8 @@ pub struct AppContext {
     pub log_dir: PathBuf,
     /// Where apps start: the user's home.
     pub home: Option<PathBuf>,
+    /// Rows of pixels of the output, for the size of letters.
+    pub output_height: u32,
 }
 
 /// A running app. Dropping it ends every process of it.
@@ -84,11 +87,8 @@ pub struct RunningApp {
 pub fn resolve(app: &AppLaunch, path: &str) -> Result<(PathBuf, Vec<String>), AppError> {
     match app.command.split_first() {
         Some((program, arguments)) => {
-            let found = processes::find_program(program, path).ok_or_else(|| AppError::Missing {
-                title: app.title.clone(),
-                program: program.clone(),
-                path: path.to_owned(),
-            })?;
+            let found = processes::find_program(program, path)
+                .ok_or_else(|| AppError::Missing { title: app.title.clone(), program: program.clone() })?;
             Ok((found, arguments.to_vec()))
         }
         None => TERMINALS
@@ -108,7 +108,10 @@ impl RunningApp {
         context: &AppContext,
         ended: impl FnOnce() + Send + 'static,
     ) -> Result<Self, AppError> {
-        let (program, arguments) = resolve(app, &context.path)?;
+        let (program, mut arguments) = resolve(app, &context.path)?;
+        if app.command.is_empty() && program.ends_with("foot") {
+            arguments.push(format!("--font=monospace:pixelsize={}", context.output_height / TERMINAL_ROWS));
+        }
         let session = uuid::Uuid::new_v4().to_string();
         let mut command = Command::new(&program);
         command.args(arguments).stdin(Stdio::null()).process_group(0);
@@ -278,6 +281,7 @@ mod tests {
             path: "/usr/bin:/bin".into(),
             log_dir: dir.join("logs"),
             home: None,
+            output_height: 720,
         }
     }
 

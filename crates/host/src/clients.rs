@@ -73,18 +73,17 @@ impl ClientStore {
         Ok(id)
     }
 
-    /// Removes the clients whose short id or name is `wanted`; says how many.
-    pub fn remove(&self, wanted: &str) -> Result<Vec<ClientId>, FileError> {
-        let gone: Vec<ClientId> = self
-            .all()
-            .into_iter()
-            .filter(|(id, client)| id.to_string() == wanted || client.name == wanted)
+    /// The clients whose short id or name is `wanted`.
+    pub fn named(&self, wanted: &str) -> Vec<ClientId> {
+        let all = self.all().into_iter();
+        all.filter(|(id, client)| id.to_string() == wanted || client.name == wanted)
             .map(|(id, _)| id)
-            .collect();
-        if !gone.is_empty() {
-            self.change(|clients| clients.retain(|(id, _)| !gone.contains(id)))?;
-        }
-        Ok(gone)
+            .collect()
+    }
+
+    /// Forgets a client; on disk before it returns.
+    pub fn remove(&self, gone: ClientId) -> Result<(), FileError> {
+        self.change(|clients| clients.retain(|(id, _)| *id != gone))
     }
 
     fn change(&self, edit: impl FnOnce(&mut Vec<(ClientId, PairedClient)>)) -> Result<(), FileError> {
@@ -122,8 +121,10 @@ mod tests {
         let again = ClientStore::load(dir.path()).expect("loads");
         assert_eq!(again.all().len(), 2);
         assert_eq!(again.find(phone_id), Some(phone));
-        assert_eq!(again.remove("tv").expect("written"), vec![tv_id]);
-        assert_eq!(again.remove("tv").expect("nothing to do"), vec![]);
+        assert_eq!(again.named("tv"), vec![tv_id]);
+        assert_eq!(again.named(&tv_id.to_string()), vec![tv_id]);
+        again.remove(tv_id).expect("written");
+        assert_eq!(again.named("tv"), vec![]);
         assert_eq!(ClientStore::load(dir.path()).expect("loads").find(tv_id), None);
     }
 

@@ -308,10 +308,10 @@ impl Reloader {
         self.shared.set_config(config);
         Ok(if restart {
             format!(
-                "Configuration read, {apps} apps. Changes to server, compositor, codecs or encryption need a restart."
+                "Configuration read, apps: {apps}. Changes to server, compositor, codecs or encryption need a restart."
             )
         } else {
-            format!("Configuration read, {apps} apps.")
+            format!("Configuration read, apps: {apps}.")
         })
     }
 }
@@ -368,24 +368,33 @@ fn command_handler(
             }
         }
         Request::Clients => Response::Data(clients_json(&shared)),
-        Request::Unpair { client } => match shared.clients().remove(&client) {
-            Ok(gone) if gone.is_empty() => Response::Failed(format!(
-                "No paired client is called \"{client}\"; lumen clients lists them."
-            )),
-            Ok(gone) => {
-                gone.iter().for_each(|id| shared.evict(*id));
-                Response::Done(format!(
-                    "{} forgotten.",
-                    if gone.len() == 1 { "One client" } else { "Several clients" }
-                ))
-            }
-            Err(error) => Response::Failed(error.to_string()),
-        },
+        Request::Unpair { client } => unpair(&shared, &client),
         Request::Status => Response::Data(status::collect(&shared, &facts)),
         Request::Reload => match reloader.reload() {
             Ok(text) => Response::Done(text),
             Err(error) => Response::Failed(format!("the configuration stays as it was: {error:#}")),
         },
+    }
+}
+
+fn unpair(shared: &Arc<Shared>, client: &str) -> Response {
+    let named = shared.clients().named(client);
+    match named.as_slice() {
+        [] => Response::Failed(format!("No paired client is called \"{client}\"; lumen clients lists them.")),
+        [id] => match shared.clients().remove(*id) {
+            Ok(()) => {
+                shared.evict(*id);
+                Response::Done(format!("{client} is forgotten."))
+            }
+            Err(error) => Response::Failed(error.to_string()),
+        },
+        several => {
+            let ids: Vec<_> = several.iter().map(ToString::to_string).collect();
+            Response::Failed(format!(
+                "Several clients are called \"{client}\"; name one by its id: {}",
+                ids.join(", ")
+            ))
+        }
     }
 }
 
@@ -431,8 +440,17 @@ pub fn offered_codecs(config: &Config, probed: &ProbeReport) -> Vec<Codec> {
 
 fn log_codecs(probed: &ProbeReport, offered: &[Codec]) {
     for report in &probed.codecs {
-        let offered = offered.contains(&report.codec);
-        tracing::info!(codec = %report.codec, offered, library = report.library, "{}", report.reason);
+        match (offered.contains(&report.codec), report.offered) {
+            (true, true) | (false, false) => tracing::info!("{}: {}", report.codec, report.reason),
+            (true, false) => {
+                tracing::info!(
+                    "{}: offered because the configuration says so. Measured: {}",
+                    report.codec,
+                    report.reason
+                );
+            }
+            (false, true) => tracing::info!("{}: not offered, by the configuration", report.codec),
+        }
     }
 }
 

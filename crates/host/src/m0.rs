@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+/// Least time between two pictures of a file: one tick of the coarsest container.
+const LEAST_STEP: Duration = Duration::from_millis(1);
 /// How often an interruption is looked for while nothing is recorded.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 
@@ -86,7 +88,7 @@ pub fn run(
             source = Box::new(lumen_capture::TestPattern::new(mode)?) as Box<dyn FrameSource>;
             (keep, app) = (None, None);
         }
-        "built-in" | "builtin" => {
+        "built-in" | "virtual" => {
             let launch = AppLaunch { title: "m0".into(), command: request.app.clone(), env: Vec::new() };
             let kind = lumen_display::DisplayKind::Builtin;
             let outputs = lumen_display::DisplayConfig {
@@ -104,6 +106,7 @@ pub fn run(
                 log_dir: scratch.0.join("logs"),
                 // What is named on the command line is meant from where one stands.
                 home: None,
+                output_height: mode.height(),
             };
             app = Some(RunningApp::start(&launch, &output.env, &context, || {})?);
             keep = Some(output.keepalive);
@@ -132,6 +135,7 @@ pub fn run(
 
     let stop_at = clock::now() + Duration::from_secs_f64(request.seconds);
     let (mut frames, mut bytes, mut first) = (0u64, 0usize, None);
+    let mut next = Duration::ZERO;
     loop {
         let left = stop_at.since(clock::now());
         if left.is_zero() || interrupted.load(Ordering::Acquire) {
@@ -143,7 +147,10 @@ pub fn run(
                 frames += 1;
                 bytes += unit.data.len();
                 let frame = EncodedFrame { data: unit.data, idr: unit.kind == FrameKind::Idr };
-                writer.write(&frame, unit.captured.since(start))?;
+                // Two pictures may be composed in the same instant; a container wants one after the other.
+                let time = unit.captured.since(start).max(next);
+                next = time + LEAST_STEP;
+                writer.write(&frame, time)?;
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => {

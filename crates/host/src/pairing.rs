@@ -9,13 +9,15 @@ use lumen_web::ApiResponse;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A little more than an attempt lives, so that the table's own clock decides.
 const PATIENCE: Duration = Duration::from_secs(302);
 
+/// How long whoever entered a PIN waits to hear whether it was right; clients need a few round trips.
+const OUTCOME_PATIENCE: Duration = Duration::from_secs(3);
 /// An address that asks to be paired is written about once in this time.
 const QUIET: Duration = Duration::from_secs(10);
 /// Addresses that are remembered for that.
@@ -28,11 +30,16 @@ struct Inner {
     held: HashMap<AttemptId, oneshot::Sender<String>>,
     /// When each address was last written about, so that one that asks again and again does not fill the log.
     announced: HashMap<IpAddr, Time>,
+    /// How the last pairing ended that got its PIN, and how many did so far.
+    outcome: Option<(IpAddr, bool)>,
+    outcomes: u64,
 }
 
 /// All pairing attempts of the host.
 pub struct Pairings {
     inner: Mutex<Inner>,
+    /// A pairing that got its PIN ended.
+    ended: Condvar,
     identity: HostIdentity,
     clients: Arc<ClientStore>,
     /// Seconds since 1970, for the date of a pairing.
@@ -60,7 +67,7 @@ fn now() -> Time {
 impl Pairings {
     /// Without attempts.
     pub fn new(identity: HostIdentity, clients: Arc<ClientStore>, wall_clock: fn() -> u64) -> Self {
-        Self { inner: Mutex::default(), identity, clients, wall_clock }
+        Self { inner: Mutex::default(), ended: Condvar::new(), identity, clients, wall_clock }
     }
 
     /// `/pair` over plain HTTP. Phase 1 is answered when a person has entered the PIN.
@@ -84,7 +91,9 @@ impl Pairings {
 
     /// `/unpair`: drops a pending attempt, never a pairing.
     pub fn unpair(&self, _query: &Query, peer: SocketAddr) -> ApiResponse {
-        if self.lock().table.unpair(peer.ip(), now()).is_some() {
+        let gave_up = self.lock().table.unpair(peer.ip(), now()).is_some();
+        if gave_up {
+            self.note_outcome(peer.ip(), false);
             tracing::warn!(peer = %peer.ip(), "the client gave up pairing: the PIN was probably wrong; start again on it");
         }
         ApiResponse::xml(lumen_gamestream::api::unpaired())
@@ -141,13 +150,42 @@ impl Pairings {
             .table
             .provide_pin(attempt.id, pin, &name, &self.identity, now())
             .map_err(|error| error.to_string())?;
+        let peer = attempt.peer;
         match inner.held.remove(&attempt.id).map(|held| held.send(reply)) {
-            Some(Ok(())) => Ok(format!(
-                "PIN sent to {}. The client says whether it was right; lumen clients lists it then.",
-                attempt.peer
-            )),
+            Some(Ok(())) => self.await_outcome(inner, peer, &name),
             _ => Err("The client closed its connection; start pairing on it again.".into()),
         }
+    }
+
+    /// Waits a moment for what the client makes of its PIN.
+    fn await_outcome(
+        &self,
+        inner: MutexGuard<'_, Inner>,
+        peer: IpAddr,
+        name: &str,
+    ) -> Result<String, String> {
+        let before = inner.outcomes;
+        let open = |inner: &mut Inner| {
+            inner.outcomes == before || inner.outcome.is_none_or(|(ended, _)| ended != peer)
+        };
+        let waited = self.ended.wait_timeout_while(inner, OUTCOME_PATIENCE, open);
+        let (inner, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        match inner.outcome.filter(|_| !timeout.timed_out()) {
+            Some((_, true)) => Ok(format!("Paired: \"{name}\" may stream from now on.")),
+            Some((_, false)) => {
+                Err("The PIN was wrong. Start pairing on the client again: it shows a new one.".into())
+            }
+            None => Ok(format!(
+                "PIN sent to {peer}, which has not answered yet. It says whether the PIN was right; lumen clients lists it then."
+            )),
+        }
+    }
+
+    fn note_outcome(&self, peer: IpAddr, paired: bool) {
+        let mut inner = self.lock();
+        inner.outcome = Some((peer.to_canonical(), paired));
+        inner.outcomes += 1;
+        self.ended.notify_all();
     }
 
     async fn begin(&self, query: &Query, peer: IpAddr) -> String {
@@ -191,6 +229,7 @@ impl Pairings {
         };
         if outcome.failed {
             tracing::warn!(%peer, "a pairing failed: the PIN was wrong");
+            self.note_outcome(peer, false);
         }
         if let Some(client) = outcome.paired {
             let paired = PairedClient {
@@ -201,7 +240,10 @@ impl Pairings {
             let name = paired.name.clone();
             // On disk before the reply: phase 5 comes at once, and a crash must not lose what the client believes.
             match self.clients.add(paired) {
-                Ok(id) => tracing::info!(%name, %id, %peer, "paired"),
+                Ok(id) => {
+                    tracing::info!(%name, %id, %peer, "paired");
+                    self.note_outcome(peer, true);
+                }
                 Err(error) => {
                     tracing::error!(%error, "the pairing could not be kept");
                     return refused();

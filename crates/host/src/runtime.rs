@@ -225,6 +225,7 @@ impl Resources {
             path: shared.search_path().to_owned(),
             log_dir: shared.log_dir(),
             home: shared.home(),
+            output_height: mode.height(),
         };
         let mut env = output.env.clone();
         env.extend(client_environment(mode, &connection));

@@ -40,7 +40,7 @@ fn a_client_pairs_once_and_for_ever() {
 fn mistype(lab: &Lab, client: &mut Client) {
     std::thread::scope(|scope| {
         let pairing = scope.spawn(|| client.pair("1234", PATIENCE));
-        lab.enter_pin("4321", "guess");
+        assert!(!lab.enter_pin("4321", "guess"), "whoever typed it is told");
         let error = pairing.join().expect("no panic").expect_err("a wrong PIN pairs nobody");
         assert!(matches!(error, ClientError::WrongPin), "{error}");
     });

@@ -129,7 +129,7 @@ fn doctor_names_what_is_wrong_and_status_speaks_to_people() {
     assert!(said.contains("H.264"), "{said}");
     let output = lab.lumen(&["status"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("no session") && said.contains("builtin"), "{said}");
+    assert!(said.contains("no session") && said.contains("built-in"), "{said}");
 }
 
 #[test]

@@ -140,6 +140,8 @@ impl Pipeline {
             encoder,
             cadence: Cadence::new(interval, idle_fps),
             interval,
+            mean_encode: Duration::ZERO,
+            slow: false,
             bitrate: config.bitrate_bps,
             pictures: receiver,
             queue,
@@ -268,6 +270,8 @@ struct Encode {
     encoder: Encoder,
     cadence: Cadence,
     interval: Duration,
+    mean_encode: Duration,
+    slow: bool,
     /// What the encoder has now, in bits per second.
     bitrate: u64,
     pictures: lumen_media::slot::Receiver<Converted>,
@@ -324,6 +328,19 @@ impl Encode {
         }
     }
 
+    /// Says once when the machine cannot keep up with what the client asked for.
+    fn note_speed(&mut self, encode: Duration) {
+        // A mean over about a second; one slow picture is no news.
+        self.mean_encode = (self.mean_encode * 59 + encode) / 60;
+        if self.mean_encode > self.interval && !self.slow {
+            self.slow = true;
+            tracing::warn!(
+                encoding = ?self.mean_encode, period = ?self.interval,
+                "this machine encodes slower than the client asked for; ask for a smaller picture or a lower rate there"
+            );
+        }
+    }
+
     fn wait_until_open(&self) {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         while !*open {
@@ -356,6 +373,7 @@ impl Encode {
             }
         };
         stages.encode = clock::now().since(started);
+        self.note_speed(stages.encode);
         // A repeat may have gone out between a picture's composition and its turn; time never runs backwards.
         self.last_timestamp = self.last_timestamp.max(captured);
         Ok(AccessUnit {
