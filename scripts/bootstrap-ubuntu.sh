@@ -2,6 +2,8 @@
 # Installs what building and running Lumen needs on Debian 12 or newer and Ubuntu 24.04 or newer.
 #   scripts/bootstrap-ubuntu.sh          packages to build and run
 #   scripts/bootstrap-ubuntu.sh --test   the same, and what the tests use
+# The names are those of Debian 12, where they were tried; Ubuntu 24.04 has all of them in its main and universe archives as
+# far as is known, untried.
 # Asks for root through sudo when it is not root. Does nothing, quickly, when everything is there.
 set -euo pipefail
 

@@ -450,6 +450,9 @@ fn many_sessions_leave_nothing_behind() {
         if round == 3 {
             before = Some(footprint(lab.host_pid()));
         }
+        if round % 50 == 49 {
+            println!("after {} rounds: {:?}", round + 1, footprint(lab.host_pid()));
+        }
     }
     let (fds, threads, kilobytes) = before.expect("warmed up");
     // Connections of the last requests close by themselves.
