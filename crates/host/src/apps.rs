@@ -25,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const HIDDEN_GRACE: Duration = Duration::from_millis(200);
 /// An app that fails within this time most likely could not start.
 const EARLY: Duration = Duration::from_secs(5);
+/// When to look again for orphans once none was found.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
 /// How often a launcher's orphans are looked for.
 const ORPHAN_POLL: Duration = Duration::from_secs(1);
 
@@ -78,7 +80,7 @@ pub struct RunningApp {
     /// The leader was waited for: its number, and the group's, may belong to somebody else.
     reaped: Arc<AtomicBool>,
     stop: Option<mpsc::Sender<()>>,
-    /// Says that the watcher is done.
+    /// Disconnected once the watcher is done.
     done: mpsc::Receiver<()>,
     watcher: Option<JoinHandle<()>>,
 }
@@ -152,7 +154,7 @@ impl RunningApp {
             .name("lumen-app".into())
             .spawn(move || {
                 watch.run(ended);
-                let _ = finished.send(());
+                drop(finished);
             })
             .map_err(|source| AppError::Spawn { title: app.title.clone(), program, source })?;
         Ok(Self { session, group, reaped, stop: Some(stop), done, watcher: Some(watcher) })
@@ -160,6 +162,12 @@ impl RunningApp {
 }
 
 impl RunningApp {
+    /// Whether the watcher is done, or will be in so much time.
+    fn is_over_within(&self, patience: Duration) -> bool {
+        // The watcher never sends: its end of the channel goes with it.
+        self.done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Disconnected)
+    }
+
     fn signal_group(&self, signal: Signal) {
         if !self.reaped.load(Ordering::Acquire) {
             let _ = kill_process_group(self.group, signal);
@@ -173,11 +181,12 @@ impl Drop for RunningApp {
         self.signal_group(Signal::TERM);
         end_marked(SESSION_MARK, &self.session);
         // What hides its environment, or gave it up, is still in the group.
-        if self.done.recv_timeout(HIDDEN_GRACE).is_err() {
+        if !self.is_over_within(HIDDEN_GRACE) {
             self.signal_group(Signal::KILL);
         }
+        let over = self.is_over_within(GRACE);
         let Some(watcher) = self.watcher.take() else { return };
-        if watcher.is_finished() || self.done.recv_timeout(GRACE).is_ok() {
+        if over {
             let _ = watcher.join();
         } else {
             // A process that even SIGKILL does not end hangs in the kernel; nobody else shall wait for it.
@@ -201,17 +210,21 @@ impl Watch {
     fn run(mut self, ended: impl FnOnce()) {
         let status = self.child.wait();
         self.reaped.store(true, Ordering::Release);
+        let mut nobody_before = false;
         loop {
             let orphans = processes::marked(SESSION_MARK, &self.session);
             let being_stopped = matches!(self.stopped.try_recv(), Err(mpsc::TryRecvError::Disconnected));
             if being_stopped {
                 return;
             }
-            if orphans.is_empty() {
+            // Twice: a process that is just starting a program has no environment to show for a moment.
+            if orphans.is_empty() && nobody_before {
                 self.report(&status);
                 return ended();
             }
-            if self.stopped.recv_timeout(ORPHAN_POLL) == Err(mpsc::RecvTimeoutError::Disconnected) {
+            nobody_before = orphans.is_empty();
+            let pause = if nobody_before { SECOND_LOOK } else { ORPHAN_POLL };
+            if self.stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Disconnected) {
                 return;
             }
         }
@@ -245,11 +258,15 @@ fn end_marked(name: &str, value: &str) {
     // A stopped or interactive shell minds a hang-up more than a request.
     processes::signal_all(&asked, Signal::HUP);
     let deadline = clock::now() + GRACE;
+    let mut nobody_before = false;
     loop {
         let left = processes::marked(name, value);
-        if left.is_empty() {
+        // Twice, as above; who appears in between has not been asked yet.
+        if left.is_empty() && nobody_before {
             return;
         }
+        nobody_before = left.is_empty();
+        processes::signal_all(&left, Signal::TERM);
         if clock::now() >= deadline {
             processes::signal_all(&left, Signal::KILL);
             return;
