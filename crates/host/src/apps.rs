@@ -3,6 +3,7 @@
 use crate::processes::{self, HOST_MARK, SESSION_MARK};
 use lumen_media::{AppLaunch, clock};
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -253,10 +254,7 @@ pub fn end_leftovers(host_mark: &str) -> usize {
 
 /// Asks all processes with the mark to end, then kills what has not after [`GRACE`].
 fn end_marked(name: &str, value: &str) {
-    let asked = processes::marked(name, value);
-    processes::signal_all(&asked, Signal::TERM);
-    // A stopped or interactive shell minds a hang-up more than a request.
-    processes::signal_all(&asked, Signal::HUP);
+    let mut asked = HashSet::new();
     let deadline = clock::now() + GRACE;
     let mut nobody_before = false;
     loop {
@@ -266,7 +264,11 @@ fn end_marked(name: &str, value: &str) {
             return;
         }
         nobody_before = left.is_empty();
-        processes::signal_all(&left, Signal::TERM);
+        // Each once: to some programs a second request means at once, without saving.
+        let newcomers: Vec<Pid> = left.iter().copied().filter(|pid| asked.insert(*pid)).collect();
+        processes::signal_all(&newcomers, Signal::TERM);
+        // A stopped or interactive shell minds a hang-up more than a request.
+        processes::signal_all(&newcomers, Signal::HUP);
         if clock::now() >= deadline {
             processes::signal_all(&left, Signal::KILL);
             return;
