@@ -167,12 +167,6 @@ impl Encoder {
         Ok(())
     }
 
-    /// Whether single reference frames can be given up after a loss. None of the software encoders can through FFmpeg,
-    /// so that every loss is answered with an IDR (protocol text §6.10).
-    pub fn supports_invalidation(&self) -> bool {
-        false
-    }
-
     /// The library or device at work, by its name in FFmpeg.
     pub fn name(&self) -> &'static str {
         self.backend.name()

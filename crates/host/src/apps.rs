@@ -312,6 +312,14 @@ mod tests {
         }
     }
 
+    fn wait_until_there(file: &Path) {
+        let deadline = clock::now() + Duration::from_secs(10);
+        while !file.exists() {
+            assert!(clock::now() < deadline, "the app did not get going");
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn an_app_that_ends_says_so_and_its_output_is_kept() {
         let dir = tempfile::tempdir().expect("temporary directory");
@@ -338,11 +346,7 @@ mod tests {
             ready.display()
         );
         let running = RunningApp::start(&app(&script), &[], &context, || {}).expect("starts");
-        let deadline = clock::now() + Duration::from_secs(10);
-        while !ready.exists() {
-            assert!(clock::now() < deadline, "the app did not get going");
-            std::thread::yield_now();
-        }
+        wait_until_there(&ready);
         assert!(processes::marked(HOST_MARK, &mark).len() >= 2);
         drop(running);
         assert!(processes::marked(HOST_MARK, &mark).is_empty());
@@ -358,11 +362,7 @@ mod tests {
             ready.display()
         );
         let running = RunningApp::start(&app(&script), &[], &context, || {}).expect("starts");
-        let deadline = clock::now() + Duration::from_secs(10);
-        while !ready.exists() {
-            assert!(clock::now() < deadline, "the app did not get going");
-            std::thread::yield_now();
-        }
+        wait_until_there(&ready);
         let pid = std::fs::read_to_string(&ready).expect("written").trim().to_owned();
         drop(running);
         assert!(!Path::new("/proc").join(&pid).exists(), "process {pid} is still there");
