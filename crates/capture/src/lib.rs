@@ -1,7 +1,10 @@
-//! Where pictures come from when no compositor of ours makes them. So far: a test pattern.
-#![forbid(unsafe_code)]
+//! Where pictures come from when no compositor of ours makes them: PipeWire nodes, the copy protocols of Wayland
+//! compositors, a test pattern.
+#![deny(unsafe_code)]
 #![deny(missing_docs)]
 
+mod open;
 mod test_pattern;
 
+pub use open::{CaptureConfig, CaptureError, open};
 pub use test_pattern::{BARS, TestPattern};

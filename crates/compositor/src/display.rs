@@ -2,7 +2,7 @@
 
 use crate::keyboard::Layout;
 use crate::{socket, thread};
-use lumen_media::{AppLaunch, DisplayError, Mode, OutputSource, VirtualDisplay, VirtualOutput};
+use lumen_media::{AppLaunch, DisplayError, Mode, OutputSource, PathReport, VirtualDisplay, VirtualOutput};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -71,6 +71,7 @@ impl VirtualDisplay for BuiltinDisplay {
         ];
         let wishes = running.source.wishes.clone();
         Ok(VirtualOutput {
+            path: PathReport { effective: self.name().to_owned(), ..PathReport::default() },
             source: OutputSource::Frames(Box::new(running.source)),
             effective_mode: mode,
             input: Arc::new(running.sink),

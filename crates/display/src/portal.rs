@@ -1,0 +1,17 @@
+//! Portal as a backend.
+
+use crate::backend::{Backend, Finding};
+use crate::{DisplayConfig, DisplayKind};
+use lumen_media::{DisplayError, VirtualDisplay};
+
+pub(crate) const BACKEND: Backend = Backend { kind: DisplayKind::Portal, look, open, clean_up };
+
+fn look(_config: &DisplayConfig) -> Finding {
+    Finding::absent(DisplayKind::Portal)
+}
+
+fn open(_config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError> {
+    Err(DisplayError::Absent { backend: "portal", looked_for: String::new() })
+}
+
+fn clean_up(_config: &DisplayConfig) {}

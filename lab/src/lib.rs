@@ -1,0 +1,1 @@
+//! Real desktops for tests.
