@@ -191,6 +191,16 @@ pub trait VirtualDisplay: Send + Sync {
     /// # Errors
     /// [`DisplayError`] with cause and remedy.
     fn create(&self, mode: Mode, launch: &AppLaunch) -> Result<VirtualOutput, DisplayError>;
+
+    /// Another output in place of one that its desktop lost, as `lost` says made by the same backend: the desktop may be
+    /// coming back, and another one would not show the user's windows.
+    ///
+    /// # Errors
+    /// As [`VirtualDisplay::create`]; worth another try while the desktop may still be starting.
+    fn recreate(&self, lost: &PathReport, mode: Mode, launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
+        let _ = lost;
+        self.create(mode, launch)
+    }
 }
 
 /// Changes the mode of a live output in place; returns when the change is made.
@@ -205,6 +215,19 @@ pub struct PathReport {
     pub effective: String,
     /// Why this one, in words for people.
     pub reason: String,
+}
+
+/// An app that runs inside the compositor of its output: whoever made the output has started it already, both end
+/// together, and no other output can show it. So nobody starts it again, and while it runs the output is kept and
+/// pictures are scaled when another mode is asked for.
+pub trait ContainedApp: Send {
+    /// Calls `ended` once, from another thread, when the app has ended by itself; at once when it has already. Never
+    /// called after [`ContainedApp::terminate`] or the end of the output. A second call replaces the first.
+    fn on_end(&self, ended: Box<dyn FnOnce() + Send>);
+
+    /// Asks the app to end, kills what does not, and waits for both, which takes a few seconds at most. To be called
+    /// before the pictures' source is dropped: some compositors crash when the viewer leaves first.
+    fn terminate(&self);
 }
 
 /// A live output. Dropping it removes the output from its compositor.
@@ -223,6 +246,8 @@ pub struct VirtualOutput {
     /// Changes the mode in place, where the compositor contains its apps and another output would lose them. `None`:
     /// make another output.
     pub set_mode: Option<SetMode>,
+    /// The app, where the compositor contains it and it runs already.
+    pub contained_app: Option<Box<dyn ContainedApp>>,
     /// Keeps the output alive; dropped last.
     pub keepalive: Box<dyn Send>,
 }

@@ -19,7 +19,7 @@ pub use clock::Timestamp;
 pub use codec::{AccessUnit, Codec, FrameKind};
 pub use colour::{Colour, Matrix, Range};
 pub use display::{
-    AppLaunch, DisplayError, FrameSource, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest, SourceReport,
+    AppLaunch, ContainedApp, DisplayError, FrameSource, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest, SourceReport,
     VirtualDisplay, VirtualOutput, WaylandTarget,
 };
 pub use frame::{Frame, PixelBuffer, PixelFormat};
