@@ -1,6 +1,6 @@
 //! The list of backends, each with what the chooser and the doctor ask of it.
 
-use crate::{DisplayConfig, DisplayKind};
+use crate::{DisplayConfig, DisplayKind, gamescope, hyprland, kwin, mutter, portal, wlroots};
 use lumen_media::{DisplayError, VirtualDisplay};
 
 /// What a look at a backend found.
@@ -43,6 +43,16 @@ pub(crate) struct Backend {
     /// host's start, and again before the first output in a desktop that came later. Silent when nothing was left.
     pub clean_up: fn(&DisplayConfig),
 }
+
+/// All that stand on a desktop. The built-in compositor is always there and not among them.
+pub(crate) const BACKENDS: [Backend; 6] = [
+    kwin::BACKEND,
+    mutter::BACKEND,
+    wlroots::BACKEND,
+    hyprland::BACKEND,
+    gamescope::BACKEND,
+    portal::BACKEND,
+];
 
 impl Finding {
     pub(crate) fn absent(kind: DisplayKind) -> Self {

@@ -7,6 +7,7 @@
 mod backend;
 mod builtin;
 mod bus;
+mod choose;
 mod gamescope;
 mod hyprland;
 mod journal;
@@ -19,10 +20,10 @@ mod session;
 mod wlroots;
 
 pub use backend::{Finding, State};
+pub use choose::Chooser;
 pub use kind::{DisplayKind, UnknownDisplay};
 pub use session::SessionEnvironment;
 
-use lumen_media::{DisplayError, VirtualDisplay};
 use std::path::PathBuf;
 
 /// Place of the client's output among the monitors of a desktop.
@@ -87,134 +88,5 @@ impl DisplayConfig {
             source: VideoSource::default(),
             gamescope_node: None,
         }
-    }
-}
-
-/// What was asked for, what is used, and why; shown in the log once and in the status always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// As configured (`LUMEN_COMPOSITOR`).
-    pub requested: DisplayKind,
-    /// What is really used; never [`DisplayKind::Auto`].
-    pub effective: DisplayKind,
-    /// One sentence for people.
-    pub reason: &'static str,
-}
-
-/// An opened backend together with the reason why it is this one.
-pub struct Opened {
-    /// Makes the outputs.
-    pub display: Box<dyn VirtualDisplay>,
-    /// Why this backend.
-    pub choice: Choice,
-}
-
-/// Why no backend could be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A backend that this version does not have.
-    #[error(
-        "the display backend `{0}` is not available in this version. \
-         Set display.compositor (or LUMEN_COMPOSITOR) to `auto` or `built-in`"
-    )]
-    NotAvailable(DisplayKind),
-    /// The backend was there, but refused.
-    #[error(transparent)]
-    Display(#[from] DisplayError),
-}
-
-/// All backends that this version can open, in the order in which `auto` prefers them.
-pub const AVAILABLE: &[DisplayKind] = &[DisplayKind::Builtin];
-
-/// Decides which backend answers `requested`, without starting anything.
-///
-/// # Errors
-/// [`OpenError::NotAvailable`] for a backend that this version does not have.
-pub fn choose(requested: DisplayKind) -> Result<Choice, OpenError> {
-    match requested {
-        DisplayKind::Auto => Ok(Choice {
-            requested,
-            effective: DisplayKind::Builtin,
-            reason: "the built-in compositor is the only display backend of this version",
-        }),
-        DisplayKind::Builtin => {
-            Ok(Choice { requested, effective: DisplayKind::Builtin, reason: "set in the configuration" })
-        }
-        other => Err(OpenError::NotAvailable(other)),
-    }
-}
-
-/// Opens the backend that answers `requested`.
-///
-/// # Errors
-/// [`OpenError`] with cause and remedy.
-pub fn open(requested: DisplayKind, config: &DisplayConfig) -> Result<Opened, OpenError> {
-    let choice = choose(requested)?;
-    let display = match choice.effective {
-        DisplayKind::Builtin => builtin::open(config)?,
-        other => return Err(OpenError::NotAvailable(other)),
-    };
-    tracing::info!(
-        requested = %choice.requested, effective = %choice.effective, reason = choice.reason, "display backend"
-    );
-    Ok(Opened { display, choice })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn auto_and_builtin_lead_to_the_built_in_compositor() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let config = DisplayConfig::new(dir.path());
-        for kind in [DisplayKind::Auto, DisplayKind::Builtin] {
-            let opened = open(kind, &config).expect("always there");
-            assert_eq!(opened.choice.requested, kind);
-            assert_eq!(opened.choice.effective, DisplayKind::Builtin);
-            assert_eq!(opened.display.name(), "built-in");
-        }
-    }
-
-    #[test]
-    fn others_say_that_they_are_not_there_and_what_to_do() {
-        for kind in DisplayKind::ALL.into_iter().filter(|kind| *kind != DisplayKind::Auto) {
-            if AVAILABLE.contains(&kind) {
-                continue;
-            }
-            let error = choose(kind).expect_err("not in this version");
-            let text = error.to_string();
-            assert!(
-                text.contains(&kind.to_string()) && text.contains("not available in this version"),
-                "{text}"
-            );
-            assert!(text.contains("LUMEN_COMPOSITOR"), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_keyboard_is_refused_at_once_with_the_remedy() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let mut config = DisplayConfig::new(dir.path());
-        config.keyboard_layout = "de".to_owned();
-        config.keyboard_variant = Some("neo".to_owned());
-        open(DisplayKind::Auto, &config).expect("a known one");
-        config.keyboard_variant = Some("nowhere".to_owned());
-        let Err(error) = open(DisplayKind::Auto, &config) else { panic!("must be refused") };
-        let text = error.to_string();
-        assert!(text.contains("`de`") && text.contains("`nowhere`"), "{text}");
-        assert!(text.contains("input.keyboard_layout"), "{text}");
-    }
-
-    #[test]
-    fn a_missing_runtime_directory_is_named() {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let missing = dir.path().join("missing");
-        let config = DisplayConfig::new(&missing);
-        let Err(OpenError::Display(DisplayError::Socket { dir, .. })) = open(DisplayKind::Auto, &config)
-        else {
-            panic!("must be refused");
-        };
-        assert_eq!(dir, missing.display().to_string());
     }
 }

@@ -125,7 +125,9 @@ pub enum DisplayError {
         source: std::io::Error,
     },
     /// No such desktop runs here.
-    #[error("no running {backend} was found ({looked_for}). Log into a {backend} session, or set display.compositor to `auto`")]
+    #[error(
+        "no running {backend} was found ({looked_for}). Log into a {backend} session, or set display.compositor to `auto`"
+    )]
     Absent {
         /// Name of the backend.
         backend: &'static str,
@@ -159,7 +161,9 @@ pub enum DisplayError {
         backend: &'static str,
     },
     /// The desktop did not answer.
-    #[error("{backend} did not answer within {limit:?} ({waited_for}). Look whether it hangs; its log may tell why")]
+    #[error(
+        "{backend} did not answer within {limit:?} ({waited_for}). Look whether it hangs; its log may tell why"
+    )]
     Timeout {
         /// Name of the backend.
         backend: &'static str,
@@ -197,7 +201,12 @@ pub trait VirtualDisplay: Send + Sync {
     ///
     /// # Errors
     /// As [`VirtualDisplay::create`]; worth another try while the desktop may still be starting.
-    fn recreate(&self, lost: &PathReport, mode: Mode, launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
+    fn recreate(
+        &self,
+        lost: &PathReport,
+        mode: Mode,
+        launch: &AppLaunch,
+    ) -> Result<VirtualOutput, DisplayError> {
         let _ = lost;
         self.create(mode, launch)
     }
