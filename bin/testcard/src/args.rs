@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const HELP: &str = "\
-testcard [--style scroll|box|static] [--clock own|callback] [--fps N] [--size WxH] [--log FILE] [--frames N] [--seconds N]
-    Shows the card on $WAYLAND_DISPLAY.
+testcard [--backend auto|wayland|x11] [--style scroll|box|static] [--clock own|callback] [--fps N] [--size WxH] [--log FILE] [--frames N] [--seconds N]
+    Shows the card on $WAYLAND_DISPLAY, else on $DISPLAY.
+    --backend  which of the two (auto)
     --style    what moves: the whole picture, a small box, nothing (scroll)
     --clock    draw at --fps whatever the compositor says, or on its frame callbacks (own)
     --fps      pictures a second for --clock own, with up to three decimals (60)
@@ -35,8 +36,18 @@ pub enum Clock {
     Callback,
 }
 
+/// Window systems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Wayland where its variable is set, else X11.
+    Auto,
+    Wayland,
+    X11,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Show {
+    pub backend: Backend,
     pub style: Style,
     pub clock: Clock,
     /// A window of that size; full-screen without.
@@ -55,6 +66,7 @@ pub struct Decode {
 
 pub fn parse(mut parser: lexopt::Parser) -> anyhow::Result<Command> {
     let mut show = Show {
+        backend: Backend::Auto,
         style: Style::Scroll,
         clock: Clock::Own { rate_mhz: 60_000 },
         size: None,
@@ -67,6 +79,7 @@ pub fn parse(mut parser: lexopt::Parser) -> anyhow::Result<Command> {
         match argument {
             Long("help") | Short('h') => return Ok(Command::Help),
             Value(command) if command == "decode" => return parse_decode(parser),
+            Long("backend") => show.backend = backend(&parser.value()?.string()?)?,
             Long("style") => show.style = style(&parser.value()?.string()?)?,
             Long("clock") => callback = is_callback(&parser.value()?.string()?)?,
             Long("fps") => rate_mhz = millihertz(&parser.value()?.string()?)?,
@@ -92,6 +105,15 @@ fn parse_decode(mut parser: lexopt::Parser) -> anyhow::Result<Command> {
     }
     let file = file.context("decode needs a file, or - for standard input")?;
     Ok(Command::Decode(Decode { file: (file != "-").then(|| file.into()), raw_luma }))
+}
+
+fn backend(text: &str) -> anyhow::Result<Backend> {
+    Ok(match text {
+        "auto" => Backend::Auto,
+        "wayland" => Backend::Wayland,
+        "x11" => Backend::X11,
+        _ => bail!("unknown backend {text:?}; there are auto, wayland and x11"),
+    })
 }
 
 fn style(text: &str) -> anyhow::Result<Style> {
@@ -152,9 +174,10 @@ mod tests {
     #[test]
     fn a_full_command_line() {
         let command = parsed(
-            "--style box --clock own --fps 59.94 --log /tmp/x --frames 9 --seconds 1.5 --size 640x360",
+            "--backend x11 --style box --clock own --fps 59.94 --log /tmp/x --frames 9 --seconds 1.5 --size 640x360",
         );
         let expected = Show {
+            backend: Backend::X11,
             style: Style::Box,
             clock: Clock::Own { rate_mhz: 59_940 },
             size: Some((640, 360)),
@@ -166,7 +189,7 @@ mod tests {
         let Command::Show(show) = parsed("--clock callback --fps 30").expect("valid") else {
             panic!("not a show")
         };
-        assert_eq!(show.clock, Clock::Callback);
+        assert_eq!((show.clock, show.backend), (Clock::Callback, Backend::Auto));
     }
 
     #[test]
@@ -185,9 +208,15 @@ mod tests {
         assert_eq!(parsed("decode -").expect("valid"), decode(None, None));
         let raw = parsed("decode --raw-luma 640x360 a.y").expect("valid");
         assert_eq!(raw, decode(Some("a.y".into()), Some((640, 360))));
-        for wrong in
-            ["decode", "decode a b", "decode a --raw-luma 640", "--style tartan", "--clock sun", "--nope"]
-        {
+        for wrong in [
+            "decode",
+            "decode a b",
+            "decode a --raw-luma 640",
+            "--style tartan",
+            "--clock sun",
+            "--backend fb",
+            "--nope",
+        ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
     }

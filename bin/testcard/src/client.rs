@@ -7,12 +7,12 @@ use crate::buffers::Buffers;
 use crate::log::{Event, Log};
 use crate::pace::Pace;
 use crate::seat::Seat;
+use crate::show::{End, Tally, timeout_until};
 use anyhow::{Context, bail};
 use lumen_testcard::card::{Card, Scene, Style};
 use lumen_testcard::code::Code;
 use lumen_testcard::{Rect, monotonic_ns};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::os::unix::net::UnixStream;
 use wayland_client::backend::WaylandError;
 use wayland_client::globals::{GlobalListContents, registry_queue_init};
@@ -26,49 +26,13 @@ use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel, xdg_wm_ba
 /// Size of a window that the compositor leaves to us.
 const DEFAULT_SIZE: (u32, u32) = (1280, 720);
 
-pub fn run(options: &Show) -> anyhow::Result<()> {
-    let mut log = Log::open(options.log.as_deref())?;
-    log.write(&Event::Start { pid: std::process::id() });
-    let signals = signals().context("catching signals")?;
+pub fn run(options: &Show, log: Log, signals: &UnixStream) -> anyhow::Result<()> {
     let connection = Connection::connect_to_env()
         .context("no compositor: start testcard inside a Wayland session, or set WAYLAND_DISPLAY")?;
     let (mut app, mut events) = App::open(&connection, options, log)?;
-    let ended = app.serve(&connection, &mut events, &signals);
-    let reason = match &ended {
-        Ok(end) => end.name(),
-        Err(_) => "error",
-    };
-    app.report(reason);
+    let ended = app.serve(&connection, &mut events, signals);
+    app.tally.report(&mut app.log, &ended);
     ended.map(|_| ())
-}
-
-/// A stream that becomes readable on SIGTERM and SIGINT.
-fn signals() -> std::io::Result<UnixStream> {
-    let (read, write) = UnixStream::pair()?;
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
-    }
-    Ok(read)
-}
-
-/// Why the loop ended in peace.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Done,
-    Signal,
-    WindowClosed,
-    CompositorGone,
-}
-
-impl End {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Signal => "signal",
-            Self::WindowClosed => "window_closed",
-            Self::CompositorGone => "compositor_gone",
-        }
-    }
 }
 
 struct Window {
@@ -106,11 +70,7 @@ pub struct App {
     pace: Option<Pace>,
     /// A frame callback came, or the window is new: `--clock callback` may draw.
     ready: bool,
-    started_ns: u64,
-    /// CPU time spent when the first card was ready: what comes after belongs to pictures.
-    prepared_cpu_us: u64,
-    drawn: u32,
-    dropped: u32,
+    tally: Tally,
     error: Option<anyhow::Error>,
 }
 
@@ -147,10 +107,7 @@ impl App {
             canvas: None,
             pace: None,
             ready: false,
-            started_ns: monotonic_ns(),
-            prepared_cpu_us: 0,
-            drawn: 0,
-            dropped: 0,
+            tally: Tally::new(),
             error: None,
         };
         Ok((app, events))
@@ -174,7 +131,7 @@ impl App {
                 return Ok(End::WindowClosed);
             }
             let now = monotonic_ns();
-            if self.is_done(now) {
+            if self.tally.is_done(&self.options, now) {
                 return Ok(End::Done);
             }
             self.draw_if_due(now, &queue);
@@ -201,10 +158,7 @@ impl App {
         let interest = if blocked { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let fd = guard.connection_fd();
         let mut fds = [PollFd::from_borrowed_fd(fd, interest), PollFd::new(signals, PollFlags::IN)];
-        let timeout = self.next_deadline().map(|deadline| {
-            let left = deadline.saturating_sub(monotonic_ns());
-            Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as _ }
-        });
+        let timeout = self.next_deadline().map(timeout_until);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("waiting for the compositor"),
@@ -224,19 +178,9 @@ impl App {
         })
     }
 
-    fn is_done(&self, now_ns: u64) -> bool {
-        let frames = self.options.frames.is_some_and(|frames| self.drawn >= frames);
-        frames || self.end_ns().is_some_and(|end| now_ns >= end)
-    }
-
-    fn end_ns(&self) -> Option<u64> {
-        let seconds = self.options.seconds?;
-        Some(self.started_ns.saturating_add(u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX)))
-    }
-
     fn next_deadline(&self) -> Option<u64> {
         let picture = self.pace.as_ref().filter(|_| self.is_moving()).map(Pace::due_ns);
-        [picture, self.end_ns()].into_iter().flatten().min()
+        [picture, self.tally.end_ns(&self.options)].into_iter().flatten().min()
     }
 
     /// Whether there is a next picture without being asked for one.
@@ -264,7 +208,7 @@ impl App {
                     return;
                 }
                 let missed = pace.take(now_ns);
-                self.dropped = self.dropped.saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
+                self.tally.miss(missed);
                 self.draw(queue);
             }
         }
@@ -273,10 +217,10 @@ impl App {
     /// Draws and commits one picture; counts it as dropped when no buffer is free.
     fn draw(&mut self, queue: &QueueHandle<Self>) {
         let Some(canvas) = &mut self.canvas else { return };
-        let code = Code { frame: self.drawn, time_ns: monotonic_ns() };
+        let code = Code { frame: self.tally.drawn, time_ns: monotonic_ns() };
         let scene = Scene { code, pointer: self.seat.pointer_position() };
         let Some((buffer, damage)) = canvas.buffers.draw(&canvas.card, &scene) else {
-            self.dropped += 1;
+            self.tally.dropped += 1;
             return;
         };
         let surface = &self.window.surface;
@@ -290,7 +234,7 @@ impl App {
         }
         surface.commit();
         self.ready = false;
-        self.drawn += 1;
+        self.tally.drawn += 1;
     }
 
     fn configure(&mut self, queue: &QueueHandle<Self>) -> anyhow::Result<()> {
@@ -310,28 +254,11 @@ impl App {
         let card = Card::new(width, height, self.options.style)?;
         let buffers = Buffers::new(&card, &self.shm, queue)?;
         let last = vec![Rect { x: 0, y: 0, width, height }];
-        if self.canvas.replace(Canvas { card, buffers, last }).is_none() {
-            self.prepared_cpu_us = cpu_us();
-        }
+        self.canvas = Some(Canvas { card, buffers, last });
+        self.tally.prepared();
         self.ready = true;
         Ok(())
     }
-
-    fn report(&mut self, reason: &'static str) {
-        let (drawn, dropped) = (self.drawn, self.dropped);
-        let cpu_us_per_frame = (cpu_us() - self.prepared_cpu_us) / u64::from(drawn.max(1));
-        self.log.write(&Event::End { reason, drawn, dropped, cpu_us_per_frame });
-        let seconds = (monotonic_ns() - self.started_ns) as f64 / 1e9;
-        eprintln!(
-            "testcard: {reason} after {seconds:.1} s: {drawn} pictures drawn, {dropped} dropped, {cpu_us_per_frame} µs of CPU per picture"
-        );
-    }
-}
-
-/// CPU time of this process so far.
-fn cpu_us() -> u64 {
-    let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    cpu.tv_sec as u64 * 1_000_000 + cpu.tv_nsec as u64 / 1000
 }
 
 enum Woken {

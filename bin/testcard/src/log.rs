@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-/// One line. Positions are in surface coordinates (logical pixels), `wayland_ms` is the compositor's own stamp.
+/// One line. Positions are in surface coordinates (logical pixels), `wayland_ms` is the compositor's (or X server's)
+/// own stamp.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
@@ -35,7 +36,7 @@ pub enum Event {
 }
 
 /// Bit masks as `wl_keyboard.modifiers` has them.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Modifiers {
     pub depressed: u32,
     pub latched: u32,

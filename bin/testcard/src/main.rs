@@ -1,5 +1,5 @@
-//! The test card's client: shows a [`lumen_testcard::card::Card`] full-screen and logs the input that it gets; or reads
-//! the block and the bars of a decoded picture.
+//! The test card's client: shows a [`lumen_testcard::card::Card`] full-screen on Wayland or X11 and logs the input that
+//! it gets; or reads the block and the bars of a decoded picture.
 #![deny(unsafe_code)]
 
 mod args;
@@ -9,8 +9,10 @@ mod decode;
 mod log;
 mod pace;
 mod seat;
+mod show;
 #[allow(unsafe_code, reason = "shared memory with the compositor is mapped here and only here")]
 mod sys;
+mod x11;
 
 use args::Command;
 use std::process::ExitCode;
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
             print!("{}", args::HELP);
             Ok(())
         }
-        Ok(Command::Show(options)) => client::run(&options),
+        Ok(Command::Show(options)) => show::run(&options),
         Ok(Command::Decode(options)) => decode::run(&options),
         Err(error) => Err(error),
     };
