@@ -162,6 +162,13 @@ impl<'a> App<'a> {
         connection.create_gc(gc, window, &CreateGCAux::new().graphics_exposures(0))?;
         repeat_without_release(connection);
         connection.map_window(window)?;
+        if options.size.is_none() {
+            // Not every window manager looks at the property of a new window; all take a request.
+            let add = [1, atoms._NET_WM_STATE_FULLSCREEN, 0, 1, 0];
+            let ask = ClientMessageEvent::new(32, window, atoms._NET_WM_STATE, add);
+            let to_manager = EventMask::SUBSTRUCTURE_REDIRECT | EventMask::SUBSTRUCTURE_NOTIFY;
+            connection.send_event(false, screen.root, to_manager, ask)?;
+        }
         connection.flush()?;
         let mut app = Self {
             connection,
