@@ -1,1 +1,96 @@
 //! Real desktops for tests.
+//!
+//! A [`Session`] is a private world: its own runtime directory, home, D-Bus daemons, PipeWire and WirePlumber. Desktops
+//! are started in it ([`Sway`], [`Mutter`], [`Kwin`], [`Gamescope`], [`Hyprland`], [`Labwc`], [`Weston`]), and
+//! [`Portals`] beside them. Nothing of the user's own session is read or reached. Dropping the last clone of a session
+//! ends every process that carries its environment and removes its directory; when the test is killed instead, the
+//! kernel kills what the lab started.
+//!
+//! Every wait has a deadline, multiplied by [`patience`]: a machine that emulates its processor needs more.
+//!
+//! ```no_run
+//! let Some(session) = lumen_lab::session_for("sway", &["sway", "pipewire"]) else { return };
+//! let sway = lumen_lab::Sway::start(&session, &lumen_lab::SwayOptions::default()).unwrap();
+//! assert_eq!(sway.outputs().unwrap().len(), 1);
+//! ```
+#![deny(unsafe_code)]
+#![deny(missing_docs)]
+
+mod desktops;
+mod error;
+mod portals;
+mod process;
+mod session;
+#[allow(unsafe_code, reason = "a child must ask for its own death between fork and exec")]
+mod sys;
+mod wait;
+
+pub use desktops::{
+    Desktop, Gamescope, GamescopeOptions, Hyprland, HyprlandOptions, Kwin, KwinOptions, KwinRenderer, Labwc,
+    Mode, Mutter, MutterOptions, Sway, SwayOptions, SwayRenderer, Weston,
+};
+pub use error::LabError;
+pub use portals::{PortalKind, PortalOptions, Portals};
+pub use process::Process;
+pub use session::{Session, SessionOptions};
+pub use wait::{patience, patient, wait_for};
+
+use std::path::{Path, PathBuf};
+
+/// Where programs are looked for, in the lab and on the `PATH` of its sessions.
+const FOLDERS: [&str; 8] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+    "/usr/games",
+    "/usr/libexec",
+];
+
+/// Whether `program` (a name or a path) is installed.
+pub fn available(program: &str) -> bool {
+    find(program).is_some()
+}
+
+/// Path of an installed `program` (a name or a path).
+pub fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Path::new(program).is_file().then(|| program.into());
+    }
+    FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+}
+
+/// A session for a test that needs `programs`; `None`, with a line on stderr, where one of them is missing.
+///
+/// # Panics
+/// When the programs are there and the session does not start: that is a failure, not a gap.
+pub fn session_for(name: &str, programs: &[&str]) -> Option<Session> {
+    let needed = programs.iter().chain(&["dbus-daemon"]);
+    if let Some(missing) = needed.into_iter().find(|program| !available(program)) {
+        left_out(name, &format!("{missing} is not installed"));
+        return None;
+    }
+    Some(Session::start(name).unwrap_or_else(|cause| panic!("the session {name} does not start: {cause}")))
+}
+
+/// Says on stderr that `what` was not tested here.
+pub fn left_out(what: &str, why: &str) {
+    eprintln!("left out: {what}: {why}");
+}
+
+/// Whether this is the lab's virtual machine (`lab/vm/boot`).
+pub fn in_vm() -> bool {
+    std::fs::read_to_string("/proc/cmdline")
+        .is_ok_and(|line| line.split_whitespace().any(|word| word == "lumen.lab"))
+}
+
+/// The first DRM render node; without one KWin has no OpenGL, and gamescope and Hyprland do not start.
+pub fn render_node() -> Option<PathBuf> {
+    let mut nodes: Vec<_> = std::fs::read_dir("/dev/dri").ok()?.flatten().map(|entry| entry.path()).collect();
+    nodes.sort();
+    nodes.into_iter().find(|path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("renderD"))
+    })
+}
