@@ -15,7 +15,7 @@ mod kind;
 mod kwin;
 mod mutter;
 mod no_input;
-mod portal;
+pub mod portal;
 mod session;
 mod wlroots;
 
