@@ -34,6 +34,7 @@ mod file;
 pub mod log;
 mod planes;
 pub mod probe;
+mod scale;
 mod software;
 #[allow(unsafe_code, reason = "FFmpeg is a C library; every handle is an owned type here")]
 mod sys;
@@ -44,6 +45,7 @@ pub use error::EncodeError;
 pub use file::{FileError, FileWriter, StreamInfo};
 pub use planes::{Planes, PlanesPool};
 pub use probe::{ProbeConfig, ProbeReport, probe};
+pub use scale::{Area, Placement, ScaleError, Scaler};
 
 /// Version of the FFmpeg libraries in use, for example `59.37.100 (5.1.6)`.
 pub fn ffmpeg_version() -> String {
