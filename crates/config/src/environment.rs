@@ -1,6 +1,24 @@
 //! The one place where the environment is read.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// Variables of a desktop session that tell where its compositor, its buses and its files are.
+pub const DESKTOP_VARIABLES: [&str; 13] = [
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DBUS_SYSTEM_BUS_ADDRESS",
+    "DISPLAY",
+    "HOME",
+    "HYPRLAND_INSTANCE_SIGNATURE",
+    "PATH",
+    "SWAYSOCK",
+    "WAYLAND_DISPLAY",
+    "XDG_CONFIG_HOME",
+    "XDG_CURRENT_DESKTOP",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_SESSION_TYPE",
+];
 
 /// Looks variables up in the environment of this process.
 pub fn process_environment() -> impl Fn(&str) -> Option<String> {
@@ -52,6 +70,8 @@ pub struct Environment {
     pub log_filter: Option<String>,
     /// `NO_COLOR` is set.
     pub no_colour: bool,
+    /// Those of [`DESKTOP_VARIABLES`] that are set and not empty, by name, as they were found.
+    pub desktop: BTreeMap<String, String>,
     /// `LUMEN_…`
     pub overrides: Overrides,
 }
@@ -73,6 +93,10 @@ impl Environment {
             xkb_variant: text("XKB_DEFAULT_VARIANT"),
             log_filter: text("RUST_LOG"),
             no_colour: text("NO_COLOR").is_some(),
+            desktop: DESKTOP_VARIABLES
+                .into_iter()
+                .filter_map(|name| Some((name.to_owned(), text(name)?)))
+                .collect(),
             overrides: Overrides {
                 compositor: text("LUMEN_COMPOSITOR"),
                 video_source: text("LUMEN_VIDEO_SOURCE"),
@@ -113,6 +137,19 @@ mod tests {
         assert_eq!(environment.state_home, None);
         assert_eq!(environment.xkb_layout.as_deref(), Some("de"));
         assert_eq!(environment.xkb_variant, None);
+    }
+
+    #[test]
+    fn the_desktop_is_read_by_name() {
+        let environment = Environment::read(|name| match name {
+            "WAYLAND_DISPLAY" => Some("wayland-1".into()),
+            "DISPLAY" => Some(String::new()),
+            "XDG_CURRENT_DESKTOP" => Some("KDE".into()),
+            "LS_COLORS" => Some("no".into()),
+            _ => None,
+        });
+        let found: Vec<_> = environment.desktop.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+        assert_eq!(found, [("WAYLAND_DISPLAY", "wayland-1"), ("XDG_CURRENT_DESKTOP", "KDE")]);
     }
 
     #[test]

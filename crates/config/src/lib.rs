@@ -25,7 +25,7 @@ mod settings;
 mod without_effect;
 
 pub use apps::{App, AppId, Command};
-pub use environment::{Environment, Overrides, process_environment};
+pub use environment::{DESKTOP_VARIABLES, Environment, Overrides, process_environment};
 pub use error::{ConfigError, Place};
 pub use load::DEFAULT_FILE;
 pub use paths::Paths;

@@ -23,7 +23,7 @@ impl Default for Config {
                 linger_seconds: 10,
                 source: VideoSource::Virtual,
             },
-            capture: Capture { zero_copy: false, gamescope_node: None, fixed_pod: false },
+            capture: Capture { zero_copy: false, dmabuf: false, gamescope_node: None, fixed_pod: false },
             video: Video {
                 codecs: Codecs::Auto,
                 idle_fps: 15,
@@ -160,6 +160,7 @@ impl Display {
 impl Capture {
     fn read(&mut self, mut section: Section<'_>) -> Result<(), ConfigError> {
         section.read("zero_copy", &mut self.zero_copy, Field::boolean)?;
+        section.read("dmabuf", &mut self.dmabuf, Field::boolean)?;
         section.read("gamescope_node", &mut self.gamescope_node, |field| {
             field.integer(0..=u32::MAX).map(Some)
         })?;

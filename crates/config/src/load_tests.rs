@@ -78,6 +78,7 @@ fn the_full_parse() {
         source = "test-pattern"
         [capture]
         zero_copy = true
+        dmabuf = true
         gamescope_node = 0x2a
         fixed_pod = true
         [video]
@@ -122,7 +123,7 @@ fn the_full_parse() {
             linger_seconds: 0,
             source: VideoSource::TestPattern,
         },
-        capture: Capture { zero_copy: true, gamescope_node: Some(42), fixed_pod: true },
+        capture: Capture { zero_copy: true, dmabuf: true, gamescope_node: Some(42), fixed_pod: true },
         video: Video {
             codecs: Codecs::Forced(vec![Codec::Hevc, Codec::H264]),
             idle_fps: 60,

@@ -133,7 +133,7 @@ pub enum Topology {
     Extend,
     /// The other monitors are off while the stream lasts.
     Exclusive,
-    /// The output shows what the first monitor shows.
+    /// No output is made: an existing monitor is shown.
     Mirror,
 }
 
@@ -153,6 +153,8 @@ pub enum VideoSource {
 pub struct Capture {
     /// Keep frames on the GPU where the hardware allows.
     pub zero_copy: bool,
+    /// Take linear dmabufs where the producer has them and read them by mapping.
+    pub dmabuf: bool,
     /// Attach to a running gamescope by its PipeWire node.
     pub gamescope_node: Option<u32>,
     /// Offer one fixed format in the PipeWire negotiation, to find what a producer chokes on.

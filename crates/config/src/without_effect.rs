@@ -1,6 +1,6 @@
 //! Settings that are understood but not acted on by this version.
 
-use crate::settings::{Config, VideoSource};
+use crate::settings::Config;
 
 impl Config {
     /// One sentence per setting that differs from its default and has no effect in this version, whether it came from
@@ -9,32 +9,8 @@ impl Config {
         let default = Self::default();
         let checks = [
             (
-                self.display.topology != default.display.topology,
-                "display.topology has no effect in this version: there are no other monitors beside the output",
-            ),
-            (
-                self.display.source == VideoSource::Portal,
-                "display.source = \"portal\" (LUMEN_VIDEO_SOURCE) has no effect in this version: \
-                 an output made for the client is streamed",
-            ),
-            (
-                self.display.source == VideoSource::TestPattern,
-                "display.source = \"test-pattern\" (LUMEN_VIDEO_SOURCE) has no effect in this version: \
-                 an output made for the client is streamed",
-            ),
-            (
                 self.capture.zero_copy != default.capture.zero_copy,
                 "capture.zero_copy (LUMEN_ZEROCOPY) has no effect in this version: it encodes in software only",
-            ),
-            (
-                self.capture.gamescope_node != default.capture.gamescope_node,
-                "capture.gamescope_node (LUMEN_GAMESCOPE_NODE) has no effect in this version: \
-                 it does not capture by PipeWire",
-            ),
-            (
-                self.capture.fixed_pod != default.capture.fixed_pod,
-                "capture.fixed_pod (LUMEN_PW_FIXED_POD) has no effect in this version: \
-                 it does not capture by PipeWire",
             ),
             (
                 self.audio.gain != default.audio.gain,
@@ -50,15 +26,7 @@ mod tests {
     use crate::{Config, DEFAULT_FILE, Environment, Overrides};
     use std::path::Path;
 
-    const INERT: [(&str, &str, &str); 7] = [
-        ("display", "topology", "\"mirror\""),
-        ("display", "source", "\"portal\""),
-        ("display", "source", "\"test-pattern\""),
-        ("capture", "zero_copy", "true"),
-        ("capture", "gamescope_node", "7"),
-        ("capture", "fixed_pod", "true"),
-        ("audio", "gain", "0.5"),
-    ];
+    const INERT: [(&str, &str, &str); 2] = [("capture", "zero_copy", "true"), ("audio", "gain", "0.5")];
 
     fn sentences(text: &str) -> Vec<&'static str> {
         Config::parse(text, Path::new("lumen.toml")).expect("valid").without_effect()
@@ -79,6 +47,8 @@ mod tests {
         assert!(sentences("").is_empty());
         assert!(sentences(DEFAULT_FILE).is_empty());
         assert!(sentences("[video]\npreset = \"better\"\n[input]\ntouch = false\n").is_empty());
+        let working = "[display]\ntopology = \"mirror\"\nsource = \"portal\"\n[capture]\nfixed_pod = true\n";
+        assert!(sentences(working).is_empty());
     }
 
     #[test]
@@ -93,7 +63,7 @@ mod tests {
             ..Environment::default().overrides
         };
         config.apply(&overrides).expect("valid");
-        assert_eq!(config.without_effect().len(), 5);
+        assert_eq!(config.without_effect().len(), 2);
     }
 
     #[test]
