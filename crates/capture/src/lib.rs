@@ -4,7 +4,9 @@
 #![deny(missing_docs)]
 
 mod open;
+mod screencopy;
 mod test_pattern;
 
 pub use open::{CaptureConfig, CaptureError, open};
+pub use screencopy::{CopyProtocol, open_screencopy};
 pub use test_pattern::{BARS, TestPattern};

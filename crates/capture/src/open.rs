@@ -1,5 +1,6 @@
 //! From what a backend says about an output to a frame source.
 
+use crate::screencopy::{CopyProtocol, open_screencopy};
 use lumen_media::{DisplayError, FrameSource, Mode, OutputSource};
 
 /// How pictures are taken.
@@ -60,6 +61,6 @@ pub fn open(source: OutputSource, _mode: Mode, _config: &CaptureConfig) -> Resul
     match source {
         OutputSource::Frames(frames) => Ok(frames),
         OutputSource::PipeWire(target) => Err(CaptureError::NoDaemon(format!("{target:?}"))),
-        OutputSource::Wayland(_) => Err(CaptureError::NoProtocol),
+        OutputSource::Wayland(target) => open_screencopy(&target, CopyProtocol::Best),
     }
 }
