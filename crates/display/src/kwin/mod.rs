@@ -1,5 +1,8 @@
 //! Kwin as a backend.
 
+mod link;
+mod protocol;
+
 use crate::backend::{Backend, Finding};
 use crate::{DisplayConfig, DisplayKind};
 use lumen_media::{DisplayError, VirtualDisplay};
