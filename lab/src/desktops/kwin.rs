@@ -56,12 +56,12 @@ impl Kwin {
     /// # Errors
     /// When it is missing, ends, or does not come up.
     pub fn start(session: &Session, options: &KwinOptions) -> Result<Self, LabError> {
+        // Not KDE_SESSION_VERSION: with it Qt loads Plasma's theme into KWin, which crashes where Plasma is not installed.
         let desktop = [
             ("XDG_CURRENT_DESKTOP", "KDE"),
             ("XDG_SESSION_TYPE", "wayland"),
             ("XDG_SESSION_DESKTOP", "KDE"),
             ("KDE_FULL_SESSION", "true"),
-            ("KDE_SESSION_VERSION", "6"),
             ("QT_QPA_PLATFORM", "wayland"),
         ];
         // A socket of ours: KWin takes only names that it is told, else the one of a parent compositor.

@@ -77,7 +77,8 @@ impl Sway {
             .arg(config)
             .env("XDG_CURRENT_DESKTOP", "sway")
             .env("XDG_SESSION_TYPE", "wayland")
-            .env("WLR_HEADLESS_OUTPUTS", options.outputs.len().to_string());
+            // Created one after the other below: made at once, the last one comes first and has the focus.
+            .env("WLR_HEADLESS_OUTPUTS", options.outputs.len().min(1).to_string());
         match &options.renderer {
             SwayRenderer::Pixman => {
                 command.env("WLR_BACKENDS", "headless").env("WLR_RENDERER", "pixman");
@@ -106,8 +107,14 @@ impl Sway {
         let sway = Self { process, variables, socket, session: session.clone() };
         // It listens before it has run its configuration; it answers after.
         sway.process.wait_until("answer of sway", UP, || {
-            sway.outputs().ok().filter(|outputs| outputs.len() >= options.outputs.len())
+            sway.outputs().ok().filter(|outputs| outputs.len() >= options.outputs.len().min(1))
         })?;
+        for count in 2..=options.outputs.len() {
+            sway.run("create_output")?;
+            sway.process.wait_until("another output of sway", UP, || {
+                sway.outputs().ok().filter(|outputs| outputs.len() >= count)
+            })?;
+        }
         Ok(sway)
     }
 
