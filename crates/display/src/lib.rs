@@ -10,6 +10,7 @@ mod bus;
 mod choose;
 mod gamescope;
 mod hyprland;
+mod inhibit;
 mod journal;
 mod kind;
 mod kwin;
@@ -22,6 +23,7 @@ mod wlroots;
 pub use backend::{Finding, State};
 pub use choose::Chooser;
 pub use kind::{DisplayKind, UnknownDisplay};
+pub use kwin::setup as kwin_setup;
 pub use session::SessionEnvironment;
 
 use std::path::PathBuf;

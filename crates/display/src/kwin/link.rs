@@ -46,6 +46,8 @@ pub(crate) struct DeviceMode {
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
     pub proxy: KdeOutputDeviceV2,
+    /// Number of its global, in versions that have no registry of devices.
+    global: Option<u32>,
     pub name: String,
     pub uuid: String,
     pub enabled: bool,
@@ -58,9 +60,10 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    fn new(proxy: KdeOutputDeviceV2) -> Self {
+    fn new(proxy: KdeOutputDeviceV2, global: Option<u32>) -> Self {
         Self {
             proxy,
+            global,
             name: String::new(),
             uuid: String::new(),
             enabled: false,
@@ -104,6 +107,8 @@ pub(crate) struct State {
     globals: Vec<Global>,
     syncs: u32,
     pub devices: Vec<Device>,
+    /// New devices are globals, and are bound when they come.
+    follows_devices: bool,
     /// Names of the enabled outputs, the primary one first.
     pub order: Vec<String>,
     fresh_order: Vec<String>,
@@ -125,6 +130,11 @@ impl State {
         ["kde_output_management_v2", "zkde_screencast_unstable_v1", "org_kde_plasma_virtual_desktop_management"]
             .iter()
             .any(|interface| self.version(interface).is_some())
+    }
+
+    fn bind_device(&mut self, registry: &wl_registry::WlRegistry, global: &Global, handle: &QueueHandle<Self>) {
+        let device = registry.bind(global.name, global.version.min(20), handle, ());
+        self.devices.push(Device::new(device, Some(global.name)));
     }
 
     fn device(&mut self, proxy: &KdeOutputDeviceV2) -> Option<&mut Device> {
@@ -258,9 +268,9 @@ impl Link {
             let found: Vec<_> =
                 self.state.globals.iter().filter(|global| global.interface == interface).cloned().collect();
             for global in found {
-                let device = self.registry.bind(global.name, global.version.min(20), &handle, ());
-                self.state.devices.push(Device::new(device));
+                self.state.bind_device(&self.registry, &global, &handle);
             }
+            self.state.follows_devices = true;
         }
         let _order: Option<KdeOutputOrderV1> = self.bind(1);
         self.roundtrip(until)
@@ -300,17 +310,24 @@ fn readable(connection: BorrowedFd<'_>, blocked: bool, until: Until<'_>) -> Resu
 impl Dispatch<wl_registry::WlRegistry, ()> for State {
     fn event(
         state: &mut Self,
-        _: &wl_registry::WlRegistry,
+        registry: &wl_registry::WlRegistry,
         event: wl_registry::Event,
         _: &(),
         _: &Connection,
-        _: &QueueHandle<Self>,
+        handle: &QueueHandle<Self>,
     ) {
         match event {
             wl_registry::Event::Global { name, interface, version } => {
-                state.globals.push(Global { name, interface, version });
+                let global = Global { name, interface, version };
+                if state.follows_devices && global.interface == KdeOutputDeviceV2::interface().name {
+                    state.bind_device(registry, &global, handle);
+                }
+                state.globals.push(global);
             }
-            wl_registry::Event::GlobalRemove { name } => state.globals.retain(|global| global.name != name),
+            wl_registry::Event::GlobalRemove { name } => {
+                state.globals.retain(|global| global.name != name);
+                state.devices.retain(|device| device.global != Some(name));
+            }
             _ => {}
         }
     }
@@ -341,7 +358,7 @@ impl Dispatch<KdeOutputDeviceRegistryV2, ()> for State {
         _: &QueueHandle<Self>,
     ) {
         if let kde_output_device_registry_v2::Event::Output { output } = event {
-            state.devices.push(Device::new(output));
+            state.devices.push(Device::new(output, None));
         }
     }
 
