@@ -4,6 +4,7 @@
 #![deny(missing_docs)]
 
 mod open;
+mod pipewire;
 mod screencopy;
 mod test_pattern;
 

@@ -1,16 +1,21 @@
 //! From what a backend says about an output to a frame source.
 
+use crate::pipewire::PipeWireSource;
 use crate::screencopy::{CopyProtocol, open_screencopy};
 use lumen_media::{DisplayError, FrameSource, Mode, OutputSource};
+use std::path::PathBuf;
 
 /// How pictures are taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureConfig {
     /// Take linear dmabufs where the producer has them and read them by mapping. Slow on real graphics cards, where
     /// shared memory is better; so off unless asked for.
     pub dmabuf: bool,
     /// Offer exactly one format, to find out what a producer does not like (`LUMEN_PW_FIXED_POD`).
     pub fixed_pod: bool,
+    /// The session's `XDG_RUNTIME_DIR`, where PipeWire's socket is, when this process has another environment than the
+    /// session. `None`: where the process's environment says.
+    pub runtime_dir: Option<PathBuf>,
 }
 
 /// Why a capture could not be opened.
@@ -34,7 +39,9 @@ pub enum CaptureError {
         limit: std::time::Duration,
     },
     /// The compositor's copy protocol is missing.
-    #[error("the compositor has neither ext-image-copy-capture-v1 nor wlr-screencopy; capture it through its portal (display.source = \"portal\")")]
+    #[error(
+        "the compositor has neither ext-image-copy-capture-v1 nor wlr-screencopy; capture it through its portal (display.source = \"portal\")"
+    )]
     NoProtocol,
     /// A system call failed.
     #[error("{what}: {source}")]
@@ -57,10 +64,14 @@ impl From<CaptureError> for DisplayError {
 ///
 /// # Errors
 /// [`CaptureError`] with cause and next step.
-pub fn open(source: OutputSource, _mode: Mode, _config: &CaptureConfig) -> Result<Box<dyn FrameSource>, CaptureError> {
+pub fn open(
+    source: OutputSource,
+    mode: Mode,
+    config: &CaptureConfig,
+) -> Result<Box<dyn FrameSource>, CaptureError> {
     match source {
         OutputSource::Frames(frames) => Ok(frames),
-        OutputSource::PipeWire(target) => Err(CaptureError::NoDaemon(format!("{target:?}"))),
+        OutputSource::PipeWire(target) => Ok(Box::new(PipeWireSource::open(target, mode, config)?)),
         OutputSource::Wayland(target) => open_screencopy(&target, CopyProtocol::Best),
     }
 }

@@ -1,0 +1,398 @@
+//! One capture on its own thread: the loop, the stream and what happens on it. Every call into PipeWire is made here.
+
+use super::frames::{Mailbox, Note};
+use super::negotiate::{Agreement, FormatSet, Offer};
+use super::pictures::Pictures;
+use super::pod::Object;
+use super::sys::{BufferPtr, Buffers, Events, Memory, listen};
+use crate::{CaptureConfig, CaptureError};
+use libspa::support::system::IoFlags;
+use libspa::sys as spa;
+use libspa::utils::Direction;
+use lumen_media::slot::Sender;
+use lumen_media::{Frame, NodeTarget, PipeWireTarget, SourceReport, Timestamp, clock};
+use pipewire::context::ContextRc;
+use pipewire::core::CoreRc;
+use pipewire::loop_::Timeout;
+use pipewire::main_loop::MainLoopRc;
+use pipewire::properties::PropertiesBox;
+use pipewire::stream::{StreamFlags, StreamRc, StreamState};
+use std::cell::{Cell, RefCell};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+/// The library's set-up loads modules and is not made for two threads at once.
+static SET_UP: Mutex<()> = Mutex::new(());
+/// A node that a compositor has named is known to the daemon; this is for one that comes at the same moment.
+const APPEARS_WITHIN: Duration = Duration::from_millis(500);
+
+/// What a capture is opened with.
+pub(crate) struct Request {
+    pub(crate) target: PipeWireTarget,
+    pub(crate) offer: Offer,
+    pub(crate) config: CaptureConfig,
+}
+
+/// The ends that the thread holds.
+pub(crate) struct Ends {
+    pub(crate) frames: Sender<Frame>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) report: Arc<Mutex<SourceReport>>,
+    pub(crate) ready: mpsc::Sender<Result<(), CaptureError>>,
+}
+
+/// Runs a capture until its owner or the other side ends it.
+pub(crate) fn run(request: Request, ends: Ends) {
+    let ready = ends.ready.clone();
+    if let Err(error) = capture(request, ends) {
+        // Nobody listens any more when the owner gave up waiting.
+        let _ = ready.send(Err(error));
+    }
+}
+
+fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
+    let set_up = SET_UP.lock().unwrap_or_else(PoisonError::into_inner);
+    pipewire::init();
+    let main_loop = MainLoopRc::new(None).map_err(library("the loop"))?;
+    let context = ContextRc::new(&main_loop, None).map_err(library("the context"))?;
+    let core = connect(&context, &mut request)?;
+    let stream = StreamRc::new(core.clone(), "lumen-capture", properties(&request.target))
+        .map_err(library("the stream"))?;
+    let mailbox = ends.mailbox.clone();
+    let session = Rc::new(Session::new(&request, ends, stream.clone()));
+    let _bell = main_loop.loop_().add_io(mailbox.bell().as_raw_fd(), IoFlags::IN, |_| {});
+    let _core_listener = watch_core(&core, &session);
+    let registry = core.get_registry_rc().map_err(library("the registry"))?;
+    let _registry_listener = watch_registry(&registry, &session, request.target.node);
+    core.sync(0).map_err(library("the daemon"))?;
+    let _stream_listener = listen(&stream, session.clone()).map_err(library("the stream's events"))?;
+    session.connect(request.target.node)?;
+    drop(set_up);
+
+    while !session.ended.get() {
+        let timeout = match session.due.get() {
+            // The loop counts milliseconds; waking too early would spin.
+            Some(due) => Timeout::Finite(due.since(clock::now()) + Duration::from_millis(1)),
+            None => Timeout::Infinite,
+        };
+        main_loop.loop_().iterate(timeout);
+        session.read_notes(&mailbox);
+        session.tick(clock::now());
+    }
+    // What the other side still sends finds nobody; the stream goes with its owners.
+    let _set_up = SET_UP.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = stream.disconnect();
+    Ok(())
+}
+
+fn library(what: &'static str) -> impl Fn(pipewire::Error) -> CaptureError {
+    move |error| CaptureError::NoDaemon(format!("{what}: {error}"))
+}
+
+fn connect(context: &ContextRc, request: &mut Request) -> Result<CoreRc, CaptureError> {
+    if let Some(fd) = request.target.remote_fd.take() {
+        return context.connect_fd_rc(fd, None).map_err(library("the portal's connection"));
+    }
+    let mut properties = PropertiesBox::new();
+    let socket = request.config.runtime_dir.as_deref().map(|dir| dir.join("pipewire-0"));
+    if let Some(path) = socket.as_deref().and_then(Path::to_str) {
+        properties.insert("remote.name", path);
+    }
+    let name = socket.map_or_else(|| "the default socket".to_owned(), |path| path.display().to_string());
+    context.connect_rc(Some(properties)).map_err(|error| CaptureError::NoDaemon(format!("{name}: {error}")))
+}
+
+fn properties(target: &PipeWireTarget) -> PropertiesBox {
+    let mut properties = PropertiesBox::new();
+    for (key, value) in [
+        ("media.type", "Video"),
+        ("media.category", "Capture"),
+        ("media.role", "Screen"),
+        ("node.name", "lumen-capture"),
+        ("node.description", "Lumen"),
+        // An orphan that the session manager links to something else can stop the whole daemon's negotiation.
+        ("node.dont-reconnect", "true"),
+        ("node.dont-fallback", "true"),
+        ("node.dont-move", "true"),
+        ("state.restore-target", "false"),
+    ] {
+        properties.insert(key, value);
+    }
+    // Session managers match this against serials, and the connect call's target against ids.
+    if let NodeTarget::Serial(serial) = target.node {
+        properties.insert("target.object", serial.to_string());
+    }
+    properties
+}
+
+fn watch_core(core: &CoreRc, session: &Rc<Session>) -> pipewire::core::Listener {
+    let (failed, done) = (session.clone(), session.clone());
+    core.add_listener_local()
+        .error(move |id, _, code, message| {
+            if id == pipewire::core::PW_ID_CORE {
+                failed.end(CaptureError::NoDaemon(format!("{message} ({code})")));
+            } else {
+                tracing::debug!(id, code, message, "PipeWire reports an error");
+            }
+        })
+        .done(move |id, _| {
+            if id == pipewire::core::PW_ID_CORE {
+                done.everything_listed();
+            }
+        })
+        .register()
+}
+
+fn watch_registry(
+    registry: &pipewire::registry::RegistryRc,
+    session: &Rc<Session>,
+    target: NodeTarget,
+) -> pipewire::registry::Listener {
+    let (came, went) = (session.clone(), session.clone());
+    registry
+        .add_listener_local()
+        .global(move |object| {
+            let found = match target {
+                NodeTarget::Id(id) => object.id == id,
+                NodeTarget::Serial(serial) => {
+                    let theirs = object.props.and_then(|properties| properties.get("object.serial"));
+                    theirs.and_then(|text| text.parse().ok()) == Some(serial)
+                }
+            };
+            if found && object.type_ == pipewire::types::ObjectType::Node {
+                came.node.set(Some(object.id));
+            }
+        })
+        .global_remove(move |id| {
+            if went.node.get() == Some(id) {
+                went.end(CaptureError::NoTarget(format!("node {id} was removed")));
+            }
+        })
+        .register()
+}
+
+/// All that the events share; everything happens on the loop's thread.
+struct Session {
+    stream: StreamRc,
+    state: RefCell<State>,
+    ready: mpsc::Sender<Result<(), CaptureError>>,
+    /// Global id of the producer's node, once seen.
+    node: Cell<Option<u32>>,
+    /// When somebody has to look again.
+    due: Cell<Option<Timestamp>>,
+    /// Until when a node that is not there may come.
+    missing: Cell<Option<Timestamp>>,
+    /// Whether the stream runs; it does until the first picture is there.
+    running: Cell<bool>,
+    negotiated: Cell<bool>,
+    ended: Cell<bool>,
+}
+
+struct State {
+    offer: Offer,
+    cursor: bool,
+    agreement: Option<Agreement>,
+    buffers: Buffers,
+    pictures: Pictures,
+    /// Graphics memory could not be read: offer shared memory only from now on.
+    shared_only: bool,
+}
+
+impl Session {
+    fn new(request: &Request, ends: Ends, stream: StreamRc) -> Self {
+        let pictures = Pictures::new(ends.frames, ends.mailbox, ends.report, request.target.cursor_metadata);
+        Self {
+            stream,
+            state: RefCell::new(State {
+                offer: request.offer.clone(),
+                cursor: request.target.cursor_metadata,
+                agreement: None,
+                buffers: Buffers::default(),
+                pictures,
+                shared_only: false,
+            }),
+            ready: ends.ready,
+            node: Cell::new(None),
+            due: Cell::new(None),
+            missing: Cell::new(None),
+            running: Cell::new(true),
+            negotiated: Cell::new(false),
+            ended: Cell::new(false),
+        }
+    }
+
+    fn connect(&self, target: NodeTarget) -> Result<(), CaptureError> {
+        let id = match target {
+            NodeTarget::Id(id) => Some(id),
+            NodeTarget::Serial(_) => None,
+        };
+        let offered = self.state.borrow().offer.objects();
+        let bytes: Vec<_> = offered.iter().map(Object::to_bytes).collect();
+        let mut pods: Vec<_> = bytes.iter().filter_map(|bytes| libspa::pod::Pod::from_bytes(bytes)).collect();
+        // Without `MAP_BUFFERS`: a mapping of the library's would go with the buffer, while a frame is still read.
+        let flags = StreamFlags::AUTOCONNECT | StreamFlags::DONT_RECONNECT;
+        self.stream
+            .connect(Direction::Input, id, flags, &mut pods)
+            .map_err(|error| CaptureError::NoTarget(error.to_string()))
+    }
+
+    /// Ends the capture; the first cause is the one that is told.
+    fn end(&self, cause: CaptureError) {
+        if self.ended.replace(true) {
+            return;
+        }
+        tracing::info!(%cause, "a PipeWire capture ends");
+        let _ = self.ready.send(Err(cause));
+    }
+
+    fn everything_listed(&self) {
+        if self.node.get().is_none() && !self.negotiated.get() {
+            let until = clock::now() + APPEARS_WITHIN;
+            self.missing.set(Some(until));
+            self.due.set(Some(until));
+        }
+    }
+
+    fn read_notes(&self, mailbox: &Mailbox) {
+        for note in mailbox.collect() {
+            match note {
+                Note::Release(id) => self.state.borrow_mut().buffers.queue(&self.stream, id),
+                Note::Active(active) => self.set_wanted(active),
+                Note::Quit => self.ended.set(true),
+            }
+        }
+    }
+
+    fn set_wanted(&self, wanted: bool) {
+        {
+            let state = &mut *self.state.borrow_mut();
+            state.pictures.set_wanted(wanted, &state.buffers, clock::now());
+        }
+        // Until the first picture is there the stream runs anyway, see `tick`.
+        if wanted || self.state.borrow().pictures.has_kept() {
+            self.set_running(wanted);
+        }
+    }
+
+    fn set_running(&self, running: bool) {
+        if self.running.replace(running) == running {
+            return;
+        }
+        if let Err(error) = self.stream.set_active(running) {
+            tracing::warn!(running, %error, "PipeWire does not pause or resume a capture");
+        }
+    }
+
+    /// What is due by time, and what an event could not do while it was handled.
+    fn tick(&self, now: Timestamp) {
+        if self.missing.get().is_some_and(|until| now >= until) && !self.negotiated.get() {
+            self.missing.set(None);
+            if self.node.get().is_none() {
+                return self.end(CaptureError::NoTarget("no such PipeWire node".to_owned()));
+            }
+        }
+        let (kept_due, pause, fall_back) = {
+            let state = &mut *self.state.borrow_mut();
+            let kept_due = state.pictures.tick(now);
+            let pause = !state.pictures.is_wanted() && state.pictures.has_kept();
+            (kept_due, pause, std::mem::take(&mut state.shared_only))
+        };
+        if pause {
+            self.set_running(false);
+        }
+        if fall_back {
+            self.offer_shared_memory();
+        }
+        self.due.set([kept_due, self.missing.get()].into_iter().flatten().min());
+    }
+
+    /// Negotiates again without graphics memory, on the live stream.
+    fn offer_shared_memory(&self) {
+        let offered = {
+            let mut state = self.state.borrow_mut();
+            state.offer.graphics = FormatSet::default();
+            state.offer.objects()
+        };
+        self.update(&offered);
+    }
+
+    fn update(&self, objects: &[Object]) {
+        let bytes: Vec<_> = objects.iter().map(Object::to_bytes).collect();
+        let mut pods: Vec<_> = bytes.iter().filter_map(|bytes| libspa::pod::Pod::from_bytes(bytes)).collect();
+        if let Err(error) = self.stream.update_params(&mut pods) {
+            self.end(CaptureError::NoFormat(error.to_string()));
+        }
+    }
+
+    fn format_changed(&self, bytes: &[u8]) {
+        let agreement = match Agreement::read(bytes) {
+            Ok(agreement) => agreement,
+            Err(cause) => return self.end(CaptureError::NoFormat(cause.to_owned())),
+        };
+        let params = {
+            let state = &mut *self.state.borrow_mut();
+            state.buffers.next_generation();
+            state.agreement = Some(agreement);
+            state.pictures.agree(agreement);
+            agreement.buffers(state.cursor)
+        };
+        self.negotiated.set(true);
+        tracing::info!(format = %agreement, "PipeWire pictures are agreed on");
+        self.update(&params);
+        let _ = self.ready.send(Ok(()));
+    }
+}
+
+impl Events for Session {
+    fn state(&self, state: StreamState) {
+        tracing::debug!(?state, "PipeWire stream");
+        match state {
+            StreamState::Error(message) => self.end(CaptureError::NoTarget(message)),
+            StreamState::Unconnected => {
+                self.end(CaptureError::NoTarget("the stream was disconnected".into()))
+            }
+            StreamState::Connecting | StreamState::Paused | StreamState::Streaming => {}
+        }
+    }
+
+    fn parameter(&self, id: u32, pod: Option<&[u8]>) {
+        if id != spa::SPA_PARAM_Format {
+            return;
+        }
+        match pod {
+            Some(bytes) => self.format_changed(bytes),
+            None => self.state.borrow_mut().agreement = None,
+        }
+    }
+
+    fn added(&self, buffer: BufferPtr) {
+        let state = &mut *self.state.borrow_mut();
+        match state.buffers.add(buffer) {
+            Ok(memory) => state.pictures.memory_is(memory),
+            Err(failure) => {
+                let graphics = failure.memory == Memory::DmaBuf;
+                if graphics && !state.offer.graphics.0.is_empty() && !state.shared_only {
+                    tracing::warn!(error = %failure.error, "graphics memory cannot be mapped, falling back to shared memory");
+                    state.pictures.fell_back(format!("dmabuf: {}", failure.error));
+                    state.shared_only = true;
+                } else if !graphics {
+                    tracing::warn!(error = %failure.error, "a PipeWire buffer cannot be mapped");
+                }
+            }
+        }
+    }
+
+    fn removed(&self, buffer: BufferPtr) {
+        self.state.borrow_mut().buffers.remove(buffer);
+    }
+
+    fn process(&self) {
+        let state = &mut *self.state.borrow_mut();
+        if state.agreement.is_some() {
+            state.pictures.take_newest(&mut state.buffers, &self.stream, clock::now());
+        }
+    }
+}
