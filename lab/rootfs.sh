@@ -16,7 +16,7 @@ build=(
 )
 session=(dbus-daemon dbus-bin pipewire pipewire-bin wireplumber libglib2.0-bin)
 desktops=(
-    sway swaybg labwc weston mutter gnome-shell
+    sway swaybg labwc weston mutter
     kwin-wayland kwin-common libkscreen-bin qt6-wayland
     gamescope hyprland xwayland
     xdg-desktop-portal xdg-desktop-portal-wlr xdg-desktop-portal-kde xdg-desktop-portal-gnome
@@ -50,10 +50,14 @@ uris() {
 }
 mirror=$(uris | grep -E '/debian/?$' | head -n 1 || true)
 
-partial=$root.partial
-# A build that was interrupted.
-rm -rf --one-file-system "$partial"
 mkdir -p "$lab_dir"
+exec 9>"$lab_dir/lock"
+flock 9
+# Somebody else may have built it while we waited.
+[ ! -d "$root" ] || exit 0
+partial=$root.partial
+# What an interrupted build left.
+rm -rf --one-file-system "$partial"
 echo "lab: building the root file system (${#packages[@]} packages and what they need, from ${mirror:-the default mirror})"
 include=$(IFS=,; echo "${packages[*]}")
 # A mirror that lags behind is as good as any for tests, hence no Check-Valid-Until.
@@ -73,7 +77,7 @@ printf '6c756d656e2d6c61622d6d616368696e\n' >"$partial/etc/machine-id"
 rm -rf "$partial"/var/cache/apt/*.bin "$partial"/var/lib/apt/lists/*
 mv "$partial" "$root"
 # What earlier recipes built.
-for old in "$lab_dir"/root-*; do
+for old in "$lab_dir"/root-* "$lab_dir"/initramfs-*; do
     [ "$old" = "$root" ] || rm -rf --one-file-system "$old"
 done
 echo "lab: $(du -sh "$root" | cut -f1) in $root"
