@@ -4,6 +4,7 @@
 //! takes the last rung away: who asks for KWin does not want an empty desktop instead.
 
 use crate::backend::{BACKENDS, Backend};
+use crate::inhibit::inhibit;
 use crate::{DisplayConfig, DisplayKind, Finding, State, Topology, VideoSource, builtin};
 use lumen_media::{AppLaunch, DisplayError, Mode, PathReport, VirtualDisplay, VirtualOutput};
 use std::collections::{HashMap, HashSet};
@@ -170,6 +171,12 @@ impl VirtualDisplay for Chooser {
         let Ok(kind) = lost.effective.parse::<DisplayKind>() else { return self.create(mode, launch) };
         let rung = Rung { kind, reason: "made again after the desktop lost it".into() };
         self.climb(Ladder { rungs: vec![rung], passed_over: Vec::new() }, mode, launch)
+    }
+
+    fn keep_awake(&self, path: &PathReport) -> Option<Box<dyn Send>> {
+        // The built-in compositor has no screen to blank.
+        let desktop = path.effective != DisplayKind::Builtin.to_string();
+        desktop.then(|| Box::new(inhibit(&self.config)) as Box<dyn Send>)
     }
 }
 

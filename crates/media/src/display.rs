@@ -210,6 +210,13 @@ pub trait VirtualDisplay: Send + Sync {
         let _ = lost;
         self.create(mode, launch)
     }
+
+    /// Somebody watches an output that was made in the way of `path`: keeps its desktop awake and unlocked until the
+    /// answer is dropped. Returns at once; what cannot be had is logged.
+    fn keep_awake(&self, path: &PathReport) -> Option<Box<dyn Send>> {
+        let _ = path;
+        None
+    }
 }
 
 /// Changes the mode of a live output in place; returns when the change is made.

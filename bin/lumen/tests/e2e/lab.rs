@@ -5,6 +5,7 @@ use lumen_testkit::video::Frame;
 use lumen_testkit::{
     Client, Codec, Decoder, HostAddress, Identity, Picture, Stream, StreamOptions, StreamRequest,
 };
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -25,6 +26,8 @@ pub struct Lab {
     pub base_port: u16,
     host: Option<Child>,
     extra_config: String,
+    /// Of the desktop session that the host belongs to; empty where none runs.
+    session: BTreeMap<String, String>,
     _machine: MutexGuard<'static, ()>,
 }
 
@@ -36,6 +39,8 @@ pub fn now() -> Instant {
 
 /// Asks `probe` again and again until it answers, or fails the test with `what`.
 pub fn wait_for<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    // The virtual machine of the lab is slow.
+    let patience = lumen_lab::patient(patience);
     let deadline = now() + patience;
     loop {
         if let Some(found) = probe() {
@@ -72,8 +77,13 @@ pub fn testcard() -> PathBuf {
 }
 
 impl Lab {
-    /// Starts a host that offers the test card; `extra` is added to its configuration.
+    /// Starts a host that offers the test card, where no desktop runs; `extra` is added to its configuration.
     pub fn start(extra: &str) -> Self {
+        Self::start_in(BTreeMap::new(), extra)
+    }
+
+    /// Starts a host in a desktop session with this environment.
+    pub fn start_in(session: BTreeMap<String, String>, extra: &str) -> Self {
         let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("temporary directory");
         let mut lab = Self {
@@ -81,6 +91,7 @@ impl Lab {
             base_port: free_base_port(),
             host: None,
             extra_config: extra.to_owned(),
+            session,
             _machine: machine,
         };
         // What the first host measured of the encoders serves the others.
@@ -149,8 +160,7 @@ impl Lab {
     /// `lumen` with this lab's configuration and an environment of its own.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lumen"));
-        let runtime = self.path("run");
-        std::fs::create_dir_all(&runtime).expect("writable");
+        std::fs::create_dir_all(self.path("run")).expect("writable");
         command
             .arg("--config")
             .arg(self.config_file())
@@ -158,8 +168,9 @@ impl Lab {
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.dir.path())
-            .env("XDG_RUNTIME_DIR", runtime)
+            .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("LC_ALL", "C.UTF-8")
+            .envs(&self.session)
             .env("RUST_LOG", "info,smithay=warn");
         command
     }

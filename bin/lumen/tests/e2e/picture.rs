@@ -7,7 +7,7 @@ use lumen_testkit::{Codec, EncryptionWish, InputPacket, Picture, StreamOptions, 
 /// Bars may be off by so many 8-bit steps after lossy encoding.
 const BAR_TOLERANCE: f32 = 6.0;
 
-fn assert_colours(picture: &Picture) {
+pub fn assert_colours(picture: &Picture) {
     let planes: Vec<Vec<u8>> = picture
         .planes
         .iter()

@@ -1,0 +1,313 @@
+//! Real desktops: the client's mode in the compositor that the user runs, seen by the client, and nothing left behind.
+//!
+//! Each desktop is a private session of the lab. Where its programs are not installed the test says "left out". Tests
+//! that need a render node, a card or dmabufs are called `vm_…` and run in the lab's virtual machine, at two to five
+//! pictures a second: there they judge function, not speed.
+
+mod failures;
+mod gamescope;
+mod hyprland;
+mod kwin;
+mod mutter;
+mod sway;
+
+use crate::lab::{Lab, PATIENCE, now, wait_for};
+use crate::picture::assert_colours;
+use lumen_lab::{Desktop, patient};
+use lumen_testcard::code::{Code, decode_luma};
+use lumen_testkit::video::Frame;
+use lumen_testkit::{Client, Decoder, Picture, Stream, StreamRequest};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Configuration of all hosts here: an output goes as soon as its session ends.
+pub const NO_LINGER: &str = "[display]\nlinger_seconds = 0\n";
+
+/// Whether a portal backend is installed; distributions disagree on the folder.
+pub fn portal_installed(program: &str) -> bool {
+    ["/usr/libexec", "/usr/lib/x86_64-linux-gnu/libexec", "/usr/lib/aarch64-linux-gnu/libexec"]
+        .iter()
+        .any(|folder| std::path::Path::new(folder).join(program).is_file())
+}
+
+/// What a test expects of a stream.
+#[derive(Clone, Debug)]
+pub struct Expected<'a> {
+    /// App to launch.
+    pub app: &'a str,
+    /// Display backend, as the status names it.
+    pub backend: &'a str,
+    /// Start of the capture path's name in the status.
+    pub capture: &'a str,
+    /// Distinct time codes to read.
+    pub codes: usize,
+    /// How long to record after they were read, for the figures.
+    pub seconds: u64,
+    /// The mode that the compositor must show while the stream lasts; `None` where it makes no output.
+    pub monitor: Option<Monitor>,
+}
+
+/// A monitor as Wayland clients see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Monitor {
+    pub width: u32,
+    pub height: u32,
+    /// Hertz with three decimals, as `wl_output` counts.
+    pub refresh: String,
+}
+
+impl Monitor {
+    pub fn of(request: &StreamRequest) -> Self {
+        let hundredths = if request.refresh_x100 == 0 { request.fps * 100 } else { request.refresh_x100 };
+        let refresh = format!("{}.{:02}0", hundredths / 100, hundredths % 100);
+        Self { width: request.width, height: request.height, refresh }
+    }
+}
+
+/// What came out of a stream.
+#[derive(Debug)]
+pub struct Figures {
+    /// Pictures a second with a new time code.
+    pub fps: f64,
+    /// Share of the pictures that the app drew and the compositor took, which the client saw.
+    pub share: f64,
+    /// From the app's drawing to the complete frame at the client, in milliseconds: median and 95th percentile.
+    pub latency_ms: (f64, f64),
+    /// `/launch` or `/resume` to the first complete frame, in milliseconds.
+    pub first_frame_ms: f64,
+    /// Distinct codes.
+    pub codes: usize,
+}
+
+/// Monitors of a compositor by name, as `wayland-info` lists them.
+pub fn monitors(desktop: &impl Desktop) -> BTreeMap<String, (Monitor, String)> {
+    let output = desktop.command("wayland-info").args(["-i", "wl_output"]).output().expect("wayland-info runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    parse_monitors(&text)
+}
+
+fn parse_monitors(text: &str) -> BTreeMap<String, (Monitor, String)> {
+    let mut found = BTreeMap::new();
+    let (mut name, mut place, mut current) = (String::new(), String::new(), None);
+    let mut width_height_refresh = None;
+    let field = |line: &str, key: &str| -> Option<String> {
+        let rest = line.split(&format!("{key}: ")).nth(1)?;
+        Some(rest.trim_start_matches('\'').split([',', ' ', '\'']).next()?.to_owned())
+    };
+    for line in text.lines().map(str::trim).chain(["interface: 'end'"]) {
+        if line.starts_with("interface:") {
+            if let Some(monitor) = current.take() {
+                found.insert(std::mem::take(&mut name), (monitor, std::mem::take(&mut place)));
+            }
+        } else if line.starts_with("name:") && !line.contains("interface") {
+            name = field(line, "name").unwrap_or_default();
+        } else if line.starts_with("x:") {
+            place = line.to_owned();
+        } else if line.starts_with("width:") && line.contains("refresh:") {
+            let number = |key| field(line, key).and_then(|text| text.parse().ok());
+            if let (Some(width), Some(height), Some(refresh)) =
+                (number("width"), number("height"), field(line, "refresh"))
+            {
+                width_height_refresh = Some(Monitor { width, height, refresh });
+            }
+        } else if line.starts_with("flags:") && line.contains("current") {
+            current = width_height_refresh.take();
+        }
+    }
+    found
+}
+
+/// What must be the same before and after.
+#[derive(Debug, PartialEq)]
+pub struct Trace {
+    monitors: BTreeMap<String, (Monitor, String)>,
+    nodes: usize,
+}
+
+pub fn trace(desktop: &impl Desktop) -> Trace {
+    let nodes = desktop.session().video_nodes().map(|nodes| nodes.len()).unwrap_or_default();
+    Trace { monitors: monitors(desktop), nodes }
+}
+
+/// Waits until the desktop is as it was.
+pub fn assert_restored(desktop: &impl Desktop, lab: &Lab, before: &Trace) {
+    let deadline = now() + patient(PATIENCE);
+    loop {
+        let after = trace(desktop);
+        if after == *before && lab.app_processes().is_empty() {
+            return;
+        }
+        assert!(
+            now() < deadline,
+            "left behind: {after:?} instead of {before:?}, processes {:?}",
+            lab.app_commands()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// One whole session: launch, watch, leave, cancel; checks the picture, the monitor, and that nothing is left.
+pub fn whole_session(
+    desktop: &impl Desktop,
+    lab: &Lab,
+    client: &Client,
+    request: &StreamRequest,
+    expected: &Expected<'_>,
+) -> Figures {
+    let before = trace(desktop);
+    let stream = lab.launch(client, expected.app, request);
+    let figures = watch(lab, &stream, request, expected.codes, expected.seconds);
+    assert_path(lab, expected);
+    if let Some(monitor) = &expected.monitor {
+        let shown = monitors(desktop);
+        assert!(shown.values().any(|(shown, _)| shown == monitor), "{monitor:?} is not among {shown:?}");
+    }
+    assert_eq!(stream.violations(), [], "the host broke the protocol");
+    stream.disconnect(patient(PATIENCE));
+    client.cancel().expect("cancelled");
+    assert_restored(desktop, lab, &before);
+    print_figures(expected, request, &figures);
+    figures
+}
+
+pub fn print_figures(expected: &Expected<'_>, request: &StreamRequest, figures: &Figures) {
+    println!(
+        "{} {} {}x{}@{}: {:.1} fps, {:.0} % of what was drawn, latency p50 {:.1} p95 {:.1} ms, first frame {:.0} ms, {} codes",
+        expected.backend,
+        expected.capture,
+        request.width,
+        request.height,
+        request.fps,
+        figures.fps,
+        figures.share * 100.0,
+        figures.latency_ms.0,
+        figures.latency_ms.1,
+        figures.first_frame_ms,
+        figures.codes
+    );
+}
+
+pub fn assert_path(lab: &Lab, expected: &Expected<'_>) {
+    let status = lab.status();
+    let session = &status["sessions"][0];
+    assert_eq!(session["display"]["effective"], expected.backend, "{session}");
+    let capture = session["capture"]["path"].as_str().unwrap_or_default();
+    assert!(capture.starts_with(expected.capture), "{session}");
+}
+
+/// Records until so many distinct codes were seen and `seconds` have passed; checks size and colours of what came.
+pub fn watch(lab: &Lab, stream: &Stream, request: &StreamRequest, codes: usize, seconds: u64) -> Figures {
+    let mut decoder = Decoder::new(request.codec).expect("decoder");
+    let mut seen: Vec<(Frame, Option<Code>)> = Vec::new();
+    let mut last: Option<Picture> = None;
+    let mut distinct = 0;
+    let first = stream.next_frame(patient(PATIENCE)).unwrap_or_else(|error| panic!("{error}\n{}", lab.log()));
+    let until = now() + Duration::from_secs(seconds);
+    let deadline = now() + patient(PATIENCE) * 2;
+    let mut frame = first;
+    loop {
+        let mut code = None;
+        for picture in decoder.decode(&frame.data).expect("decodes") {
+            let luma = picture.luma8();
+            code = decode_luma(&luma, picture.width as usize, picture.width, picture.height);
+            last = Some(picture);
+        }
+        if code.is_some() && seen.iter().rev().find_map(|(_, code)| *code).is_none_or(|last| Some(last) != code) {
+            distinct += 1;
+        }
+        seen.push((frame, code));
+        if distinct >= codes && now() >= until {
+            break;
+        }
+        assert!(
+            now() < deadline,
+            "only {distinct} of {codes} codes in {} pictures\n{}",
+            seen.len(),
+            lab.status()["sessions"][0]
+        );
+        frame = stream.next_frame(patient(PATIENCE)).unwrap_or_else(|error| panic!("{error}\n{}", lab.log()));
+    }
+    let picture = last.expect("decoded");
+    assert_eq!((picture.width, picture.height), (request.width, request.height));
+    assert_colours(&picture);
+    figures(stream, &seen)
+}
+
+fn figures(stream: &Stream, seen: &[(Frame, Option<Code>)]) -> Figures {
+    let mut fresh: Vec<(u64, Code)> = Vec::new();
+    for (frame, code) in seen {
+        if let Some(code) = code
+            && fresh.last().is_none_or(|(_, last)| last.frame != code.frame)
+        {
+            fresh.push((frame.complete.nanos(), *code));
+        }
+    }
+    let increasing = fresh.windows(2).all(|pair| pair[0].1.frame < pair[1].1.frame);
+    assert!(increasing, "time codes run backwards: {:?}", fresh.iter().map(|(_, code)| code.frame).collect::<Vec<_>>());
+    // The first pictures wait for the app's start and the window's place on the output.
+    let settled = &fresh[fresh.len() / 4..];
+    let (Some(start), Some(end)) = (settled.first(), settled.last()) else { panic!("no codes") };
+    let mut latency: Vec<f64> =
+        settled.iter().map(|(at, code)| at.saturating_sub(code.time_ns) as f64 / 1e6).collect();
+    latency.sort_by(f64::total_cmp);
+    let percentile = |part: f64| latency[((latency.len() - 1) as f64 * part) as usize];
+    let steps = (settled.len() - 1) as f64;
+    let timings = stream.statistics().timings;
+    let first = timings.first_frame.expect("a frame came").since(timings.launch_sent);
+    Figures {
+        fps: steps / ((end.0 - start.0).max(1) as f64 / 1e9),
+        share: steps / f64::from((end.1.frame - start.1.frame).max(1)),
+        latency_ms: (percentile(0.5), percentile(0.95)),
+        first_frame_ms: first.as_secs_f64() * 1e3,
+        codes: fresh.len(),
+    }
+}
+
+/// Leaves and comes back at the same size, twice, then at another; prints the times from `/resume` to the first frame.
+pub fn reconnects(
+    desktop: &impl Desktop,
+    lab: &Lab,
+    client: &Client,
+    request: &StreamRequest,
+    other: &StreamRequest,
+    expected: &Expected<'_>,
+) {
+    let before = trace(desktop);
+    let stream = lab.launch(client, expected.app, request);
+    watch(lab, &stream, request, expected.codes, 0);
+    stream.disconnect(patient(PATIENCE));
+    for round in ["same", "same again", "other"] {
+        let request = if round == "other" { other } else { request };
+        wait_for("the session to be paused", PATIENCE, || {
+            (lab.session_state().as_deref() == Some("paused")).then_some(())
+        });
+        let stream = client.resume(request, &lumen_testkit::StreamOptions::default()).expect("resumed");
+        let figures = watch(lab, &stream, request, expected.codes, 0);
+        println!(
+            "{} {}: /resume at the {round} mode {}x{}: first frame after {:.0} ms",
+            expected.backend, expected.capture, request.width, request.height, figures.first_frame_ms
+        );
+        if expected.monitor.is_some() {
+            let monitor = Monitor::of(request);
+            wait_for("the one output of the client's mode", PATIENCE, || {
+                let shown = monitors(desktop);
+                let ours = shown.values().filter(|(shown, _)| *shown == monitor).count();
+                (ours == 1 && shown.len() == before.monitors.len() + 1).then_some(())
+            });
+        }
+        stream.disconnect(patient(PATIENCE));
+    }
+    client.cancel().expect("cancelled");
+    assert_restored(desktop, lab, &before);
+}
+
+#[test]
+fn monitors_are_read_from_what_wayland_info_prints() {
+    let text = "interface: 'wl_output', version: 4, name: 7\n\tname: HEADLESS-1\n\tdescription: Headless output 1\n\
+        \tx: 0, y: 0, scale: 1,\n\tphysical_width: 0 mm, physical_height: 0 mm,\n\tmode:\n\
+        \t\twidth: 1280 px, height: 720 px, refresh: 59.940 Hz,\n\t\tflags: current\n";
+    let found = parse_monitors(text);
+    let (monitor, place) = &found["HEADLESS-1"];
+    assert_eq!(*monitor, Monitor { width: 1280, height: 720, refresh: "59.940".into() });
+    assert!(place.starts_with("x: 0, y: 0"));
+}

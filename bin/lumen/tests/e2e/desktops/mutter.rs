@@ -1,0 +1,48 @@
+//! Mutter, GNOME's compositor: a virtual monitor by its own D-Bus interface, captured over PipeWire.
+
+use super::{Expected, Monitor, NO_LINGER, reconnects, whole_session};
+use crate::lab::Lab;
+use lumen_lab::{Desktop, Mode, Mutter, MutterOptions, Session, session_for};
+use lumen_testkit::StreamRequest;
+
+fn session() -> Option<Session> {
+    session_for("mutter", &["mutter", "wayland-info", "pipewire"])
+}
+
+fn expected(request: &StreamRequest) -> Expected<'static> {
+    Expected {
+        app: "testcard",
+        backend: "mutter",
+        capture: "pipewire",
+        codes: 20,
+        seconds: 4,
+        monitor: Some(Monitor::of(request)),
+    }
+}
+
+#[test]
+fn monitors_of_mutter_have_exactly_the_clients_mode() {
+    let Some(session) = session() else { return };
+    let mutter = Mutter::start(&session, &MutterOptions::default()).expect("mutter starts");
+    let lab = Lab::start_in(mutter.env(), NO_LINGER);
+    let client = lab.paired(0);
+    for request in [
+        StreamRequest::new(1264, 720, 60),
+        StreamRequest::new(1264, 720, 120),
+        StreamRequest { refresh_x100: 5994, ..StreamRequest::new(1264, 720, 60) },
+        StreamRequest::new(640, 360, 60),
+    ] {
+        let figures = whole_session(&mutter, &lab, &client, &request, &expected(&request));
+        assert!(figures.share >= 0.9, "{figures:?}");
+    }
+}
+
+#[test]
+fn reconnects_to_mutter_reuse_the_monitor_or_get_one_of_the_new_size() {
+    let Some(session) = session() else { return };
+    let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)] };
+    let mutter = Mutter::start(&session, &options).expect("mutter starts");
+    let lab = Lab::start_in(mutter.env(), NO_LINGER);
+    let (request, other) = (StreamRequest::new(1264, 720, 60), StreamRequest::new(960, 540, 60));
+    reconnects(&mutter, &lab, &lab.paired(0), &request, &other, &expected(&request));
+}

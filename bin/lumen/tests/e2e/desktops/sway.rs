@@ -1,0 +1,79 @@
+//! sway: a headless output in the running session, captured directly; an existing monitor through the portal.
+
+use super::{Expected, Monitor, NO_LINGER, portal_installed, reconnects, whole_session};
+use crate::lab::Lab;
+use lumen_lab::{Desktop, Mode, PortalKind, Portals, Session, Sway, SwayOptions, left_out, session_for};
+use lumen_testkit::StreamRequest;
+
+fn session() -> Option<Session> {
+    session_for("sway", &["sway", "wayland-info", "pipewire"])
+}
+
+pub fn expected(request: &StreamRequest) -> Expected<'static> {
+    Expected {
+        app: "testcard",
+        backend: "wlroots",
+        capture: "ext-image-copy-capture",
+        codes: 20,
+        seconds: 4,
+        monitor: Some(Monitor::of(request)),
+    }
+}
+
+#[test]
+fn outputs_of_sway_have_exactly_the_clients_mode() {
+    let Some(session) = session() else { return };
+    let sway = Sway::start(&session, &SwayOptions::default()).expect("sway starts");
+    let lab = Lab::start_in(sway.env(), NO_LINGER);
+    let client = lab.paired(0);
+    for request in [
+        StreamRequest::new(1264, 720, 60),
+        StreamRequest::new(1264, 720, 120),
+        StreamRequest { refresh_x100: 5994, ..StreamRequest::new(1264, 720, 60) },
+        StreamRequest::new(640, 360, 30),
+    ] {
+        let figures = whole_session(&sway, &lab, &client, &request, &expected(&request));
+        assert!(figures.share >= 0.9, "{figures:?}");
+    }
+}
+
+#[test]
+fn reconnects_to_sway_reuse_the_output_or_get_one_of_the_new_size() {
+    let Some(session) = session() else { return };
+    let sway = Sway::start(&session, &SwayOptions::default()).expect("sway starts");
+    let lab = Lab::start_in(sway.env(), NO_LINGER);
+    let (request, other) = (StreamRequest::new(1264, 720, 60), StreamRequest::new(960, 540, 60));
+    reconnects(&sway, &lab, &lab.paired(0), &request, &other, &expected(&request));
+}
+
+#[test]
+fn a_monitor_of_sway_is_shown_through_the_portal_in_the_clients_size() {
+    let Some(session) = session() else { return };
+    if !portal_installed("xdg-desktop-portal-wlr") {
+        return left_out("the portal of sway", "xdg-desktop-portal-wlr is not installed");
+    }
+    let options = SwayOptions { outputs: vec![Mode::new(1280, 720, 60.0)], ..SwayOptions::default() };
+    let sway = Sway::start(&session, &options).expect("sway starts");
+    let kind = PortalKind::Wlr { output: "HEADLESS-1".into(), max_fps: 60 };
+    let _portals = Portals::start(&sway, kind).expect("the portal starts");
+    let lab = Lab::start_in(sway.env(), "[display]\nlinger_seconds = 0\nsource = \"portal\"\n");
+    let client = lab.paired(0);
+    for request in [StreamRequest::new(1280, 720, 60), StreamRequest::new(960, 540, 60)] {
+        let expected =
+            Expected { backend: "portal", capture: "pipewire", monitor: None, ..expected(&request) };
+        // The capture of an existing monitor lives as long as the host, and with it its node.
+        let stream = lab.launch(&client, "testcard", &request);
+        let figures = super::watch(&lab, &stream, &request, 20, 4);
+        super::assert_path(&lab, &expected);
+        stream.disconnect(lumen_lab::patient(crate::lab::PATIENCE));
+        client.cancel().expect("cancelled");
+        super::print_figures(&expected, &request, &figures);
+    }
+    let before = session.video_nodes().expect("PipeWire answers").len();
+    drop(lab);
+    lumen_lab::wait_for("the portal's node to be gone with the host", lumen_lab::patient(crate::lab::PATIENCE), || {
+        let nodes = session.video_nodes().ok()?.len();
+        (nodes < before || before == 0).then_some(())
+    })
+    .expect("gone");
+}
