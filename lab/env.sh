@@ -17,3 +17,17 @@ leave_out() {
     echo "lab: left out: $1" >&2
     exit $left_out
 }
+
+# become_root SCRIPT [ARGUMENT…]: returns when we are root, else runs the script again through sudo if that asks nothing.
+become_root() {
+    [ "$(id -u)" -ne 0 ] || return 0
+    sudo -n true 2>/dev/null || leave_out "the lab needs root (or sudo without a password)"
+    local variables=()
+    local variable
+    while IFS= read -r -d '' variable; do
+        case $variable in
+            HOME=* | PATH=* | TERM=* | CARGO_* | RUST* | LUMEN_*) variables+=("$variable") ;;
+        esac
+    done < <(env -0)
+    exec sudo -n env "${variables[@]}" "$@"
+}

@@ -10,12 +10,13 @@ set -euo pipefail
 build=(
     build-essential pkg-config clang libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libavdevice-dev libswscale-dev libswresample-dev
-    libwayland-dev libxkbcommon-dev libpixman-1-dev
+    libwayland-dev libxkbcommon-dev libpixman-1-dev libpipewire-0.3-dev libspa-0.2-dev
 )
 # xkb-data: key maps of the built-in compositor; foot and a font: the terminal that "Desktop" opens there.
 run=(xkb-data foot fonts-dejavu-core ca-certificates)
 # ffmpeg: the tests read our files back with ffprobe. gtk-3-examples: a program with menus. openssl: an idle TLS client.
-test=(ffmpeg gtk-3-examples openssl)
+# mmdebstrap and Debian's keys: the root file system of the lab, where the desktops are. dbus-daemon: the lab's own tests.
+test=(ffmpeg gtk-3-examples openssl dbus-daemon mmdebstrap debian-archive-keyring)
 
 wanted=("${build[@]}" "${run[@]}")
 [ "${1:-}" != "--test" ] || wanted+=("${test[@]}")

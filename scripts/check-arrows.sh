@@ -16,6 +16,8 @@ forbid() {
 [ -n "$(cargo tree --locked -p lumen-testkit --prefix none --depth 0)" ]
 # The client is the second opinion: it shares nothing with the host.
 forbid lumen-testkit 'lumen-(media|gamestream|net|fec|encode|host|web|config|input)'
+# What tests use is in no product.
+forbid lumen 'lumen-(lab|testkit)'
 # The protocol is sans-IO.
 forbid lumen-gamestream 'lumen-(media|net|host|web|config|encode)|tokio|socket2|mio'
 forbid lumen-media 'lumen-(gamestream|net|host|web|encode|config|display|capture|compositor|input|fec)|tokio'
@@ -32,7 +34,7 @@ if grep -rnE 'std::net::(Tcp|Udp)|Instant::now|SystemTime::now|getrandom|thread_
     failed=1
 fi
 # Unsafe code lives in sys modules only.
-if grep -rnlE '\bunsafe (\{|fn|impl|extern)' --include='*.rs' crates bin | grep -vE '/sys(/|\.rs)' ; then
+if grep -rnlE '\bunsafe (\{|fn|impl|extern)' --include='*.rs' crates bin lab | grep -vE '/sys(/|\.rs)' ; then
     echo "arrows: unsafe code outside a sys module (files above)" >&2
     failed=1
 fi
