@@ -90,15 +90,12 @@ impl Link {
                 .await
                 .map_err(broken)?;
             let name = WellKnownName::from_static_str_unchecked(BUS_NAME);
-            if start {
-                dbus.start_service_by_name(name.clone(), 0)
-                    .await
-                    .map_err(|error| absent(&format!("{BUS_NAME} on the session bus: {error}")))?;
+            let missing =
+                |error: zbus::fdo::Error| absent(&format!("{BUS_NAME} on the session bus: {error}"));
+            if start && !dbus.name_has_owner(name.clone().into()).await.map_err(missing)? {
+                dbus.start_service_by_name(name.clone(), 0).await.map_err(missing)?;
             }
-            let portal = dbus
-                .get_name_owner(BusName::from(name))
-                .await
-                .map_err(|error| absent(&format!("{BUS_NAME} on the session bus: {error}")))?;
+            let portal = dbus.get_name_owner(BusName::from(name)).await.map_err(missing)?;
             let (leave, present) = watch::channel(true);
             let watcher = bus::spawn(watch_owner(changes, portal.clone(), leave));
             Ok(Self { connection, portal, present, watcher, requests: AtomicU32::new(0) })
