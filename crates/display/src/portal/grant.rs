@@ -7,7 +7,7 @@
 //! was started by hand in a terminal may have the terminal's, and then the desktop asks on the screen all the same.
 
 use super::link::Failure;
-use super::{NAME, session};
+use super::{NAME, session, tokens};
 use crate::{DisplayConfig, bus};
 use lumen_media::DisplayError;
 use std::collections::HashMap;
@@ -49,11 +49,13 @@ pub fn authorize(config: &DisplayConfig) -> Result<bool, DisplayError> {
     })
 }
 
-/// Takes back what [`authorize`] gave. Returns whether it was there.
+/// Takes back what [`authorize`] gave, and forgets the restore tokens of answers given on the screen, which would let
+/// Lumen in just as well. Returns whether the grant was there.
 ///
 /// # Errors
 /// [`DisplayError`] when there is no session bus or permission store.
 pub fn deauthorize(config: &DisplayConfig) -> Result<bool, DisplayError> {
+    tokens::forget_all(&config.state_dir);
     waiting(config, async |store| {
         if !is_set(store).await? {
             return Ok(false);

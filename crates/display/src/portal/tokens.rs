@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// Below the state directory.
+const FOLDER: &str = "portal";
 /// A token is a UUID or little more; a longer file is not one of ours.
 const MAX_TOKEN: usize = 4096;
 
@@ -22,6 +24,17 @@ pub(super) struct Memory {
     file: PathBuf,
 }
 
+/// Forgets all tokens of all desktops.
+pub(super) fn forget_all(state_dir: &Path) {
+    let folder = state_dir.join(FOLDER);
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(folder = %folder.display(), %error, "the portal's restore tokens cannot be removed");
+        }
+        _ => {}
+    }
+}
+
 impl Tokens {
     /// `desktop` are the names in `XDG_CURRENT_DESKTOP`.
     pub fn new(state_dir: &Path, desktop: &[String]) -> Self {
@@ -30,7 +43,7 @@ impl Tokens {
         };
         let names: Vec<_> = desktop.iter().map(plain).filter(|name| !name.is_empty()).collect();
         let desktop = if names.is_empty() { "unknown".to_owned() } else { names.join("-") };
-        Self { folder: state_dir.join("portal"), desktop }
+        Self { folder: state_dir.join(FOLDER), desktop }
     }
 
     pub fn for_interface(&self, interface: &str) -> Memory {
@@ -100,6 +113,10 @@ mod tests {
         memory.replace(None);
         assert_eq!(memory.read(), None);
         assert_eq!(fs::read_dir(dir.path().join("portal")).expect("folder").count(), 0);
+        memory.replace(Some("third".to_owned()));
+        forget_all(dir.path());
+        assert_eq!(memory.read(), None);
+        forget_all(dir.path());
     }
 
     #[test]

@@ -199,10 +199,14 @@ fn kwin_takes_input_by_a_grant_written_ahead_and_none_after_it_is_taken_back() {
     // A socket that somebody listens at: EIS speaks only after its client has.
     assert!(rustix::net::sockopt::socket_peercred(&input.socket).is_ok());
     drop(input);
+    // The next host needs no grant: it was answered once.
+    let token = config.state_dir.join("portal/kde-remote-desktop.token");
+    assert!(!std::fs::read_to_string(&token).expect("a restore token").is_empty());
 
     assert!(portal::deauthorize(&config).expect("a store"));
     assert!(!portal::deauthorize(&config).expect("a store"), "it is gone already");
     assert!(!portal::authorized(&config).expect("a store"));
+    assert!(!token.exists());
     // Now it asks, and nobody is there.
     let patience = Patience { person: Duration::from_secs(3), ..Patience::DEFAULT };
     let asking = Portal::new(config, patience);
