@@ -1,7 +1,8 @@
 //! `lumen doctor`: what this machine can do, and what is in the way, one line per finding with its remedy.
 
-use crate::apps;
-use lumen_config::{Config, Environment, Paths};
+use crate::{apps, displays};
+use lumen_config::{Config, Environment, Paths, VideoSource};
+use lumen_display::{DisplayKind, Finding as Look, State};
 use lumen_encode::{ProbeConfig, ProbeReport, probe};
 use lumen_net::bind::Transport;
 use std::fmt;
@@ -67,7 +68,7 @@ pub fn examine(config: &Config, environment: &Environment, paths: &Paths) -> Rep
     if !running {
         ports(&mut report, config);
     }
-    display(&mut report, config);
+    display(&mut report, config, environment, paths);
     programs(&mut report, config, environment);
     encoders(&mut report, config, &probe(&ProbeConfig::default()));
     firewall(&mut report, config);
@@ -133,18 +134,99 @@ fn ports(report: &mut Report, config: &Config) {
     }
 }
 
-fn display(report: &mut Report, config: &Config) {
-    match crate::display_kind(config.display.compositor) {
-        Ok(kind) => match lumen_display::choose(kind) {
-            Ok(choice) => report.add(
-                Grade::Good,
-                "display",
-                format!("asked for {}, uses {}: {}", choice.requested, choice.effective, choice.reason),
-            ),
-            Err(error) => report.add(Grade::Problem, "display", error.to_string()),
-        },
+fn display(report: &mut Report, config: &Config, environment: &Environment, paths: &Paths) {
+    match displays::of_host(config, environment, paths) {
+        Ok(displays) => {
+            let requested = crate::display_kind(config.display.compositor);
+            desktops(report, config, requested, &displays.survey());
+        }
         Err(error) => report.add(Grade::Problem, "display", error.to_string()),
     }
+    pipewire(report, environment);
+    keyboard(report);
+}
+
+/// One line per desktop that is there, or that the configuration asks for.
+fn desktops(report: &mut Report, config: &Config, requested: DisplayKind, findings: &[Look]) {
+    let asked = match config.display.source {
+        VideoSource::Virtual if requested == DisplayKind::Auto => None,
+        VideoSource::Virtual => Some(requested),
+        VideoSource::Portal => Some(DisplayKind::Portal),
+        VideoSource::TestPattern => {
+            return report.add(
+                Grade::Notice,
+                "display",
+                "the test pattern is streamed, because the configuration says so (display.source)",
+            );
+        }
+    };
+    for Look { kind, state, version } in findings {
+        let name = match version.as_str() {
+            "" => kind.to_string(),
+            version => format!("{kind} ({version})"),
+        };
+        match state {
+            State::Ready if *kind == DisplayKind::Portal => {
+                report.add(Grade::Good, "display", format!("{name} can show an existing monitor"));
+            }
+            State::Ready => report.add(Grade::Good, "display", format!("{name} makes outputs")),
+            State::Obstructed { cause, remedy } => {
+                let grade = if asked == Some(*kind) { Grade::Problem } else { Grade::Notice };
+                report.add(grade, "display", format!("{name}: {cause}. {remedy}"));
+            }
+            State::Absent if asked == Some(*kind) => report.add(
+                Grade::Problem,
+                "display",
+                format!(
+                    "{name} is asked for in the configuration, but does not run here: log into it, or set \
+                     display.compositor to \"auto\" and display.source to \"virtual\""
+                ),
+            ),
+            State::Absent => {}
+        }
+    }
+    let desktop = |look: &Look| look.kind != DisplayKind::Portal && look.state != State::Absent;
+    if asked == Some(DisplayKind::Builtin) {
+        report.add(
+            Grade::Good,
+            "display",
+            "the built-in compositor makes outputs, because the configuration says so",
+        );
+    } else if !findings.iter().any(desktop) {
+        report.add(
+            Grade::Notice,
+            "display",
+            "no desktop runs here, so apps run in the built-in compositor; to stream a desktop log into KDE Plasma, \
+             GNOME, sway or Hyprland as this user (and see that Lumen has its XDG_RUNTIME_DIR)",
+        );
+    }
+}
+
+/// Most desktops hand their pictures over by PipeWire.
+fn pipewire(report: &mut Report, environment: &Environment) {
+    let Some(dir) = &environment.runtime_dir else {
+        return report.add(
+            Grade::Notice,
+            "pipewire",
+            "XDG_RUNTIME_DIR is not set, so no desktop and no PipeWire can be found; start Lumen in a user session",
+        );
+    };
+    let socket = dir.join("pipewire-0");
+    match std::os::unix::net::UnixStream::connect(&socket) {
+        Ok(_) => report.add(Grade::Good, "pipewire", format!("the daemon answers at {}", socket.display())),
+        Err(error) => report.add(
+            Grade::Notice,
+            "pipewire",
+            format!(
+                "no daemon at {} ({error}); KDE, GNOME, gamescope and the portal need it: systemctl --user start \
+                 pipewire wireplumber",
+                socket.display()
+            ),
+        ),
+    }
+}
+
+fn keyboard(report: &mut Report) {
     if Path::new("/usr/share/X11/xkb/rules/evdev").exists() {
         report.add(Grade::Good, "keyboard", "key maps are there");
     } else {
@@ -249,6 +331,65 @@ mod tests {
         programs(&mut report, &Config::default(), &environment);
         assert!(report.has_problems());
         assert!(report.to_string().contains("Install foot"), "{report}");
+    }
+
+    fn look(kind: DisplayKind, state: State, version: &str) -> Look {
+        Look { kind, state, version: version.into() }
+    }
+
+    fn desktops_of(config: &Config, findings: &[Look]) -> String {
+        let mut report = Report::default();
+        desktops(&mut report, config, crate::display_kind(config.display.compositor), findings);
+        report.to_string()
+    }
+
+    #[test]
+    fn without_a_desktop_there_is_one_line_that_says_what_happens_instead() {
+        let absent = [DisplayKind::Kwin, DisplayKind::Mutter, DisplayKind::Portal]
+            .map(|kind| look(kind, State::Absent, ""));
+        let text = desktops_of(&Config::default(), &absent);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("built-in compositor") && text.contains("log into KDE"), "{text}");
+    }
+
+    #[test]
+    fn each_desktop_has_its_line_and_its_remedy() {
+        let obstructed = State::Obstructed {
+            cause: "no grant".into(),
+            remedy: "Run lumen setup, then log in again".into(),
+        };
+        let findings = [
+            look(DisplayKind::Kwin, obstructed, "KWin 6.7.4"),
+            look(DisplayKind::Wlroots, State::Ready, "sway 1.12"),
+            look(DisplayKind::Hyprland, State::Absent, ""),
+        ];
+        let mut config = Config::default();
+        let text = desktops_of(&config, &findings);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(
+            text.contains("notice   display      kwin (KWin 6.7.4): no grant. Run lumen setup"),
+            "{text}"
+        );
+        assert!(text.contains("ok       display      wlroots (sway 1.12) makes outputs"), "{text}");
+        // What the configuration asks for and cannot be had is a problem.
+        config.display.compositor = lumen_config::CompositorChoice::Kwin;
+        assert!(desktops_of(&config, &findings).contains("PROBLEM  display      kwin"));
+        config.display.compositor = lumen_config::CompositorChoice::Hyprland;
+        let text = desktops_of(&config, &findings);
+        assert!(text.contains("PROBLEM  display      hyprland is asked for"), "{text}");
+    }
+
+    #[test]
+    fn an_unreachable_pipewire_is_named_with_the_remedy() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let environment = Environment { runtime_dir: Some(dir.path().into()), ..Environment::default() };
+        let mut report = Report::default();
+        pipewire(&mut report, &environment);
+        assert!(report.to_string().contains("systemctl --user start pipewire"), "{report}");
+        let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("pipewire-0")).expect("bound");
+        let mut report = Report::default();
+        pipewire(&mut report, &environment);
+        assert!(report.to_string().starts_with("ok"), "{report}");
     }
 
     #[test]

@@ -11,14 +11,18 @@ mod asset;
 pub mod clients;
 pub mod control_socket;
 mod control_stream;
+mod displays;
 pub mod doctor;
 pub mod files;
 pub mod identity;
 pub mod m0;
 mod network;
+mod output;
 mod pairing;
 mod probe_cache;
 pub mod processes;
+mod recovery;
+mod resources;
 mod runtime;
 pub mod status;
 pub mod stream;
@@ -30,8 +34,9 @@ use clients::ClientStore;
 use control_socket::{ControlSocket, Request, Response};
 use control_stream::{ControlNews, ControlStreams};
 use identity::Identity;
+use lumen_capture::CaptureConfig;
 use lumen_config::{Config, Environment, Paths};
-use lumen_display::{DisplayConfig, DisplayKind};
+use lumen_display::DisplayKind;
 use lumen_encode::ProbeReport;
 use lumen_gamestream::pairing::HostIdentity;
 use lumen_gamestream::ping::Ping;
@@ -116,13 +121,14 @@ impl Host {
         if left > 0 {
             tracing::warn!(processes = left, "ended what a host that was killed had left behind");
         }
-        let kind = display_kind(config.display.compositor)?;
-        let outputs = DisplayConfig {
-            keyboard_layout: config.input.keyboard_layout.clone(),
-            keyboard_variant: config.input.keyboard_variant.clone(),
-            ..DisplayConfig::new(&paths.runtime_dir)
-        };
-        let display = lumen_display::open(kind, &outputs)?;
+        let displays = Arc::new(displays::of_host(&config, &environment, &paths)?);
+        let cleaning = std::thread::Builder::new()
+            .name("lumen-cleanup".into())
+            .spawn({
+                let displays = displays.clone();
+                move || displays.clean_up()
+            })
+            .context("starting a thread")?;
 
         let ports = config.server.ports;
         let video = Arc::new(UdpPort::bind(ports.video())?);
@@ -148,7 +154,7 @@ impl Host {
         let name = config.server.name.clone().unwrap_or_else(network::host_name);
         let facts = Arc::new(status::Facts {
             name: name.clone(),
-            display: display.choice,
+            displays: displays.clone(),
             codecs: codecs.clone(),
             gso: video.gso(),
         });
@@ -157,12 +163,13 @@ impl Host {
             Parts {
                 unique_id,
                 clients: clients.clone(),
-                display: display.display,
+                display: displays.clone(),
                 probe: probed,
                 video_port: video.clone(),
                 search_path: environment.path.clone().unwrap_or_else(|| DEFAULT_PATH.into()),
                 log_dir: paths.state_dir.join("logs"),
                 home: environment.home.clone(),
+                session_dir: environment.runtime_dir.clone(),
                 features: features(&config, codec_modes(&codecs)),
                 policy: Policy { max_sessions: MAX_SESSIONS, rtsp_encryption: rtsp_encryption(&config) },
                 config: config.clone(),
@@ -179,6 +186,8 @@ impl Host {
         )
         .context("starting the supervisor")?;
         let shared = supervisor.shared().clone();
+        // Before anybody is let in: what an older host left must not be undone under a new output.
+        let _ = cleaning.join();
         let readers = vec![
             ping_reader(video, "lumen-video-in", StreamKind::Video, shared.clone())?,
             ping_reader(audio, "lumen-audio-in", StreamKind::Audio, shared.clone())?,
@@ -299,6 +308,9 @@ impl Reloader {
         let old = self.shared.config();
         let restart = old.server != config.server
             || old.display.compositor != config.display.compositor
+            || old.display.topology != config.display.topology
+            || old.display.source != config.display.source
+            || old.capture.gamescope_node != config.capture.gamescope_node
             || old.video.codecs != config.video.codecs
             || old.video.encryption != config.video.encryption;
         let mut config = config;
@@ -308,7 +320,7 @@ impl Reloader {
         self.shared.set_config(config);
         Ok(if restart {
             format!(
-                "Configuration read, apps: {apps}. Changes to server, compositor, codecs or encryption need a restart."
+                "Configuration read, apps: {apps}. Changes to server, codecs, encryption, gamescope_node, or to compositor, topology or source of the display need a restart."
             )
         } else {
             format!("Configuration read, apps: {apps}.")
@@ -493,9 +505,9 @@ fn rtsp_encryption(config: &Config) -> RtspEncryption {
 }
 
 /// The display backend that the configuration asks for.
-pub(crate) fn display_kind(choice: lumen_config::CompositorChoice) -> anyhow::Result<DisplayKind> {
+pub(crate) fn display_kind(choice: lumen_config::CompositorChoice) -> DisplayKind {
     use lumen_config::CompositorChoice as Choice;
-    Ok(match choice {
+    match choice {
         Choice::Auto => DisplayKind::Auto,
         Choice::BuiltIn => DisplayKind::Builtin,
         Choice::Kwin => DisplayKind::Kwin,
@@ -503,7 +515,16 @@ pub(crate) fn display_kind(choice: lumen_config::CompositorChoice) -> anyhow::Re
         Choice::Wlroots => DisplayKind::Wlroots,
         Choice::Hyprland => DisplayKind::Hyprland,
         Choice::Gamescope => DisplayKind::Gamescope,
-    })
+    }
+}
+
+/// How pictures are taken, as the configuration says; PipeWire's socket is in `runtime_dir`.
+pub(crate) fn capture_config(config: &Config, runtime_dir: Option<&std::path::Path>) -> CaptureConfig {
+    CaptureConfig {
+        dmabuf: config.capture.dmabuf,
+        fixed_pod: config.capture.fixed_pod,
+        runtime_dir: runtime_dir.map(Into::into),
+    }
 }
 
 /// An entry of the configuration as something to start.

@@ -1,11 +1,15 @@
 //! `lumen m0`: capture → encode → file, without network and client.
 
 use crate::apps::{AppContext, RunningApp};
-use crate::stream::pipeline::Pipeline;
+use crate::displays::{self, Displays};
+use crate::output::Output;
+use crate::processes::HOST_MARK;
+use crate::stream::pipeline::{News, Pipeline};
 use anyhow::{Context, bail};
-use lumen_config::{Config, Environment};
+use lumen_config::{Config, Environment, Paths};
+use lumen_display::{DisplayKind, VideoSource};
 use lumen_encode::{EncodedFrame, EncoderConfig, FileWriter, StreamInfo};
-use lumen_media::{AppLaunch, Codec, Colour, FrameKind, FrameSource, Mode, OutputSource, clock};
+use lumen_media::{AppLaunch, Codec, Colour, FrameKind, Mode, clock};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -16,10 +20,13 @@ const LEAST_STEP: Duration = Duration::from_millis(1);
 /// How often an interruption is looked for while nothing is recorded.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 
+/// What can be recorded; `virtual` is what a host would choose.
+pub const SOURCES: &str = "built-in, virtual, kwin-virtual, mutter-virtual, sway-virtual, gamescope, hyprland, portal or test-pattern";
+
 /// What to write, as the command line says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// `built-in` or `test-pattern`.
+    /// One of [`SOURCES`].
     pub source: String,
     /// `WIDTHxHEIGHT@RATE`, the rate with up to three decimals.
     pub mode: String,
@@ -82,37 +89,8 @@ pub fn run(
 
     // Dropped in this order: app, then its output, then the directory of its socket.
     let scratch = tempdir(environment)?;
-    let (source, keep, app);
-    match request.source.as_str() {
-        "test-pattern" => {
-            source = Box::new(lumen_capture::TestPattern::new(mode)?) as Box<dyn FrameSource>;
-            (keep, app) = (None, None);
-        }
-        "built-in" | "virtual" => {
-            let launch = AppLaunch { title: "m0".into(), command: request.app.clone(), env: Vec::new() };
-            let kind = lumen_display::DisplayKind::Builtin;
-            let outputs = lumen_display::DisplayConfig {
-                keyboard_layout: config.input.keyboard_layout.clone(),
-                keyboard_variant: config.input.keyboard_variant.clone(),
-                ..lumen_display::DisplayConfig::new(&scratch.0)
-            };
-            let opened = lumen_display::open(kind, &outputs)?;
-            let output = opened.display.create(mode, &launch)?;
-            let OutputSource::Frames(frames) = output.source;
-            source = frames;
-            let context = AppContext {
-                host_mark: format!("m0-{}", uuid::Uuid::new_v4()),
-                path: environment.path.clone().unwrap_or_else(|| crate::DEFAULT_PATH.into()),
-                log_dir: scratch.0.join("logs"),
-                // What is named on the command line is meant from where one stands.
-                home: None,
-                output_height: mode.height(),
-            };
-            app = Some(RunningApp::start(&launch, &output.env, &context, || {})?);
-            keep = Some(output.keepalive);
-        }
-        other => bail!("m0 knows the sources built-in and test-pattern in this version, not \"{other}\""),
-    }
+    let (mut output, app) = open(request, mode, config, environment, &scratch)?;
+    let source = output.source.take().context("the output has no pictures")?;
 
     let encoder = EncoderConfig {
         qp_floor: config.video.qp_floor,
@@ -126,9 +104,14 @@ pub fn run(
         )
     };
     let (queue, units) = mpsc::sync_channel(2);
-    let (ended, end) = mpsc::channel();
-    let pipeline = Pipeline::start(source, &encoder, config.video.idle_fps, queue, move |reason| {
-        let _ = ended.send(reason);
+    let (tell, told) = mpsc::channel();
+    let pipeline = Pipeline::start(source, &encoder, config.video.idle_fps, queue, move |news| {
+        let broken = match news {
+            News::Showing => return,
+            News::Lost => "the output is gone".to_owned(),
+            News::Ended(reason) => reason.to_string(),
+        };
+        let _ = tell.send(broken);
     })
     .map_err(|(error, _)| error)?;
     pipeline.open();
@@ -140,6 +123,9 @@ pub fn run(
         let left = stop_at.since(clock::now());
         if left.is_zero() || interrupted.load(Ordering::Acquire) {
             break;
+        }
+        if let Ok(reason) = told.try_recv() {
+            bail!("the recording broke off: {reason}");
         }
         match units.recv_timeout(left.min(INTERRUPT_POLL)) {
             Ok(unit) => {
@@ -154,15 +140,15 @@ pub fn run(
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                let reason = end.recv_timeout(Duration::from_secs(5)).context("the recording broke off")?;
+                let reason = told.recv_timeout(Duration::from_secs(5)).context("the recording broke off")?;
                 bail!("the recording broke off: {reason}");
             }
         }
     }
     drop(units);
-    drop(pipeline.stop());
+    output.source = pipeline.stop();
     drop(app);
-    drop(keep);
+    drop(output);
     if frames == 0 {
         bail!("nothing was shown on the output within {} s, so nothing was written", request.seconds);
     }
@@ -173,6 +159,70 @@ pub fn run(
         request.seconds,
         bytes as f64 * 8.0 / request.seconds / 1e6
     ))
+}
+
+/// The backend that a source's name means.
+fn display_kind(source: &str) -> Option<DisplayKind> {
+    Some(match source {
+        // No backend at all, and no program.
+        "test-pattern" => DisplayKind::Auto,
+        "virtual" => DisplayKind::Auto,
+        "built-in" => DisplayKind::Builtin,
+        "kwin-virtual" => DisplayKind::Kwin,
+        "mutter-virtual" => DisplayKind::Mutter,
+        "sway-virtual" => DisplayKind::Wlroots,
+        "gamescope" => DisplayKind::Gamescope,
+        "hyprland" => DisplayKind::Hyprland,
+        "portal" => DisplayKind::Portal,
+        _ => return None,
+    })
+}
+
+/// The output that is recorded, and the program on it.
+fn open(
+    request: &Request,
+    mode: Mode,
+    config: &Config,
+    environment: &Environment,
+    scratch: &Scratch,
+) -> anyhow::Result<(Output, Option<RunningApp>)> {
+    let Some(kind) = display_kind(&request.source) else {
+        bail!("\"{}\" is not a source; choose {SOURCES}", request.source);
+    };
+    // Not the host's: a host that runs has layouts to restore there.
+    let state = Paths::new(None, environment, config).state_dir.join("m0");
+    let mut outputs = displays::display_config(config, environment, &scratch.0, &state);
+    outputs.source = match request.source.as_str() {
+        "test-pattern" => VideoSource::TestPattern,
+        "portal" => VideoSource::Portal,
+        _ => VideoSource::Virtual,
+    };
+    if !matches!(request.source.as_str(), "test-pattern" | "built-in") {
+        crate::files::ensure_private_dir(&state)?;
+    }
+    let display = Displays::new(kind, outputs)?;
+    let host_mark = format!("m0-{}", uuid::Uuid::new_v4());
+    let launch = AppLaunch {
+        title: "m0".into(),
+        command: request.app.clone(),
+        env: vec![(HOST_MARK.into(), host_mark.clone())],
+    };
+    let capture = crate::capture_config(config, environment.runtime_dir.as_deref());
+    let output = Output::make(&display, &capture, mode, launch.clone(), None)?;
+    let desktop = request.app.is_empty() && !displays::is_builtin(&output.path);
+    if output.contained().is_some() || desktop || displays::shows_no_programs(&output.path) {
+        return Ok((output, None));
+    }
+    let context = AppContext {
+        host_mark,
+        path: environment.path.clone().unwrap_or_else(|| crate::DEFAULT_PATH.into()),
+        log_dir: scratch.0.join("logs"),
+        // What is named on the command line is meant from where one stands.
+        home: None,
+        output_height: mode.height(),
+    };
+    let app = RunningApp::start(&launch, &output.env, &context, || {})?;
+    Ok((output, Some(app)))
 }
 
 /// A private directory that goes with its owner.
@@ -194,6 +244,14 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_source_that_is_named_is_known() {
+        for source in SOURCES.replace(" or ", ", ").split(", ") {
+            assert!(display_kind(source).is_some(), "{source}");
+        }
+        assert_eq!(display_kind("kwin"), None);
+    }
 
     #[test]
     fn modes_as_people_write_them() {

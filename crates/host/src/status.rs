@@ -1,16 +1,20 @@
 //! `lumen status`: what the host is doing, for people and for programs.
 
+use crate::displays::Displays;
+use crate::runtime::OutputView;
 use crate::supervisor::Shared;
+use lumen_display::{Finding, State as Look};
 use lumen_gamestream::session::State;
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// What does not change while the host runs.
 pub struct Facts {
     /// Shown name.
     pub name: String,
-    /// Requested and effective display backend, with the reason.
-    pub display: lumen_display::Choice,
+    /// Who makes outputs.
+    pub displays: Arc<Displays>,
     /// Codecs offered.
     pub codecs: Vec<lumen_media::Codec>,
     /// Kernel takes packets in runs.
@@ -31,17 +35,22 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
         };
         let app = config.apps.iter().find(|app| app.id.as_i32() as u32 == session.app().as_u32());
         let stats = view.as_ref().and_then(|view| view.stats.clone());
+        let output = view.as_ref().and_then(|view| view.output.as_ref());
         sessions.push(json!({
             "client": session.client().to_string(),
             "name": shared.clients().find(session.client()).map(|client| client.name),
             "address": session.connection().map(|connection| connection.peer.to_string()),
             "app": app.map(|app| app.title.clone()),
             "state": state,
-            "mode": view.as_ref().and_then(|view| view.mode).map(|mode| mode.to_string()),
+            "mode": output.map(|output| output.mode.to_string()),
+            "display": output.map(display_path),
+            "capture": output.map(capture),
+            "recovering": view.as_ref().is_some_and(|view| view.recovering),
             "codec": session.parameters().map(|parameters| format!("{:?}", parameters.codec)),
             "encrypted": session.parameters().map(|parameters| parameters.encryption.bits()),
             "lingering": view.as_ref().is_some_and(|view| view.lingering),
             "misfit_pictures": view.as_ref().map(|view| view.misfits),
+            "scaled_pictures": view.as_ref().map(|view| view.scaled),
             "stages": stats.as_ref().map(|stats| json!(stats.stages)),
             "counters": stats.map(|stats| json!(stats)),
         }));
@@ -56,9 +65,8 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
             "video": ports.video(), "control": ports.control(), "audio": ports.audio(),
         },
         "display": {
-            "requested": facts.display.requested.to_string(),
-            "effective": facts.display.effective.to_string(),
-            "reason": facts.display.reason,
+            "requested": facts.displays.requested(),
+            "found": facts.displays.survey().iter().map(found).collect::<Vec<_>>(),
         },
         "zero_copy": {
             "requested": config.capture.zero_copy,
@@ -86,6 +94,34 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
     })
 }
 
+/// Which way an output was made.
+fn display_path(output: &OutputView) -> Value {
+    let path = &output.path;
+    json!({ "requested": path.requested, "effective": path.effective, "reason": path.reason })
+}
+
+/// How its pictures get here.
+fn capture(output: &OutputView) -> Value {
+    let report = &output.capture;
+    json!({
+        "path": report.path, "format": report.format, "arrived": report.arrived, "dropped": report.dropped,
+        "negotiations": report.negotiations, "fallback": report.fallback,
+    })
+}
+
+/// A desktop of this machine.
+fn found(finding: &Finding) -> Value {
+    let (state, cause, remedy) = match &finding.state {
+        Look::Absent => ("absent", None, None),
+        Look::Ready => ("ready", None, None),
+        Look::Obstructed { cause, remedy } => ("obstructed", Some(cause), Some(remedy)),
+    };
+    json!({
+        "backend": finding.kind.to_string(), "state": state, "version": finding.version,
+        "cause": cause, "remedy": remedy,
+    })
+}
+
 /// The same for people.
 pub fn for_people(status: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("–").to_owned();
@@ -100,16 +136,28 @@ pub fn for_people(status: &Value) -> String {
         status["ports"]["http"],
         codecs.join(", ")
     );
-    for path in ["display", "zero_copy"] {
-        let entry = &status[path];
-        let _ = writeln!(
-            out,
-            "{path}: asked for {}, uses {} ({})",
-            entry["requested"],
-            entry["effective"],
-            text(&entry["reason"])
-        );
-    }
+    let found = status["display"]["found"].as_array().into_iter().flatten();
+    let present: Vec<_> = found
+        .filter(|entry| entry["state"] != "absent")
+        .map(|entry| match entry["version"].as_str().unwrap_or_default() {
+            "" => format!("{} ({})", text(&entry["backend"]), text(&entry["state"])),
+            version => format!("{} ({version}, {})", text(&entry["backend"]), text(&entry["state"])),
+        })
+        .collect();
+    let _ = writeln!(
+        out,
+        "display: asked for {}; found: {}",
+        text(&status["display"]["requested"]),
+        if present.is_empty() { "no desktop".to_owned() } else { present.join(", ") }
+    );
+    let zero_copy = &status["zero_copy"];
+    let _ = writeln!(
+        out,
+        "zero_copy: asked for {}, uses {} ({})",
+        zero_copy["requested"],
+        zero_copy["effective"],
+        text(&zero_copy["reason"])
+    );
     let _ = writeln!(out, "paired clients: {}", status["paired_clients"]);
     let sessions = status["sessions"].as_array().cloned().unwrap_or_default();
     if sessions.is_empty() {
@@ -126,6 +174,19 @@ pub fn for_people(status: &Value) -> String {
             text(&session["mode"]),
             text(&session["codec"])
         );
+        if let Some(path) = session["display"].as_object() {
+            let _ = write!(
+                out,
+                "\n  output     by {}: {}\n  capture    {} {}",
+                text(&path["effective"]),
+                text(&path["reason"]),
+                text(&session["capture"]["path"]),
+                text(&session["capture"]["format"]),
+            );
+        }
+        if session["recovering"] == true {
+            let _ = write!(out, "\n  the desktop lost the output; it is being made again");
+        }
         if let Some(stages) = session["stages"].as_object() {
             for stage in ["wait", "convert", "queue", "encode", "packetize", "send", "total"] {
                 let Some(times) = stages.get(stage) else { continue };

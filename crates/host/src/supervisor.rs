@@ -5,8 +5,11 @@
 
 use crate::clients::ClientStore;
 use crate::control_stream::ControlStreams;
-use crate::runtime::{self, Runtime};
+use crate::output::Releaser;
+use crate::resources::{announced_mode, requested_mode};
+use crate::runtime::{Runtime, Work};
 use crate::stream::sender::Route;
+use lumen_capture::CaptureConfig;
 use lumen_config::Config;
 use lumen_encode::{EncoderConfig, Preset, ProbeReport};
 use lumen_gamestream::Time;
@@ -43,6 +46,8 @@ const FAREWELL: Duration = Duration::from_millis(1200);
 pub enum Event {
     /// An app and all it started are gone.
     AppEnded(AppRun),
+    /// The same, and nothing brings it back: its session is over.
+    AppGone(AppRun),
     /// The control stream is connected.
     ControlConnected(SessionId),
     /// The control stream is gone.
@@ -51,6 +56,10 @@ pub enum Event {
     Ping(SessionId, StreamKind),
     /// A stream cannot go on.
     StreamFailed(SessionId, Termination),
+    /// A stream's pictures ended.
+    SourceLost(SessionId),
+    /// The first access unit of a stream's source was sent.
+    Showing(SessionId),
     /// A deadline may have changed.
     LookAgain,
     /// The host stops.
@@ -66,7 +75,7 @@ pub struct Parts {
     /// Paired clients.
     pub clients: Arc<ClientStore>,
     /// Makes outputs.
-    pub display: Box<dyn VirtualDisplay>,
+    pub display: Arc<dyn VirtualDisplay>,
     /// What the encoders can do.
     pub probe: ProbeReport,
     /// Where video is sent from.
@@ -77,6 +86,8 @@ pub struct Parts {
     pub log_dir: PathBuf,
     /// Where apps start.
     pub home: Option<PathBuf>,
+    /// Where the sockets of the user's session are.
+    pub session_dir: Option<PathBuf>,
     /// What RTSP offers.
     pub features: HostFeatures,
     /// What the session table grants.
@@ -100,6 +111,9 @@ pub struct Shared {
     tables: Mutex<Tables>,
     control: OnceLock<ControlStreams>,
     events: SyncSender<Event>,
+    releaser: Mutex<Option<Releaser>>,
+    /// Threads that work for a client without its lock.
+    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The supervisor and its thread.
@@ -137,6 +151,8 @@ impl Supervisor {
             parts,
             control: OnceLock::new(),
             events,
+            releaser: Mutex::new(Some(Releaser::start()?)),
+            workers: Mutex::default(),
         });
         let streams = control(shared.events.clone())?;
         let _ = shared.control.set(streams);
@@ -158,6 +174,12 @@ impl Drop for Supervisor {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        let workers = std::mem::take(&mut *self.shared.workers());
+        for worker in workers {
+            let _ = worker.join();
+        }
+        // Last: workers may leave something to it.
+        drop(self.shared.releaser.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -270,7 +292,7 @@ impl Shared {
     fn run(self: Arc<Self>, events: &Receiver<Event>) {
         loop {
             let now = clock::now();
-            self.transition(|table, now| table.tick(now));
+            self.react(|table, now| table.tick(now));
             let deadline = self.next_deadline(now);
             let event = match deadline {
                 Some(at) => match events.recv_timeout(at.since(clock::now())) {
@@ -284,15 +306,18 @@ impl Shared {
                 },
             };
             match event {
-                Event::AppEnded(run) => self.transition(|table, now| table.app_ended(run, now)),
-                Event::ControlConnected(id) => self.transition(|table, now| table.control_connected(id, now)),
+                Event::AppEnded(run) => self.give(self.runtime_of_run(run), Work::AppEnded(run)),
+                Event::AppGone(run) => self.react(|table, now| table.app_ended(run, now)),
+                Event::ControlConnected(id) => self.react(|table, now| table.control_connected(id, now)),
                 Event::ControlDisconnected(id) => {
-                    self.transition(|table, now| table.control_disconnected(id, now));
+                    self.react(|table, now| table.control_disconnected(id, now));
                 }
-                Event::Ping(id, kind) => self.transition(|table, _| table.ping_learned(id, kind)),
+                Event::Ping(id, kind) => self.react(|table, _| table.ping_learned(id, kind)),
                 Event::StreamFailed(id, termination) => {
-                    self.transition(|table, now| table.stream_failed(id, termination, now));
+                    self.react(|table, now| table.stream_failed(id, termination, now));
                 }
+                Event::SourceLost(id) => self.give(self.runtime_of(id), Work::Lost(id)),
+                Event::Showing(id) => self.give(self.runtime_of(id), Work::Showing(id)),
                 Event::LookAgain => {}
                 Event::Stop => return self.shut_down(),
             }
@@ -314,11 +339,11 @@ impl Shared {
     }
 
     /// Lets go of outputs whose time is over, and says when to look again.
-    fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+    fn next_deadline(self: &Arc<Self>, now: Timestamp) -> Option<Timestamp> {
         let runtimes: Vec<_> = self.tables().runtimes.clone().into_iter().collect();
         let mut next = None;
         for (client, runtime) in runtimes {
-            let (again, keep) = runtime.linger(now);
+            let (again, keep) = runtime.look(now, self);
             next = earlier(next, again);
             if !keep {
                 let mut tables = self.tables();
@@ -341,7 +366,7 @@ impl Shared {
         enter: Enter,
     ) -> Result<Connection, ApiError> {
         // First of all: a mode that cannot be must not cost the running app.
-        runtime::requested_mode(&request)?;
+        requested_mode(&request)?;
         let mut random = [0; 20];
         getrandom::fill(&mut random)
             .map_err(|error| ApiError::unavailable(format!("no randomness: {error}")))?;
@@ -367,7 +392,7 @@ impl Shared {
             tables.handshakes.insert(id, handshake);
             let runtime =
                 tables.runtimes.entry(client).or_insert_with(|| Arc::new(Runtime::new(client))).clone();
-            effects.into_iter().for_each(|effect| runtime.push(effect));
+            effects.into_iter().for_each(|effect| runtime.push(Work::Effect(effect)));
             (runtime, connection, run)
         };
         runtime.work(self);
@@ -382,7 +407,7 @@ impl Shared {
     }
 
     fn announced(self: &Arc<Self>, session: SessionId, parameters: StreamParameters) -> Result<(), ApiError> {
-        runtime::announced_mode(&parameters)?;
+        announced_mode(&parameters)?;
         self.transition(|table, now| table.announced(session, parameters, now));
         self.runtime_of(session).and_then(|runtime| runtime.take_stream_failure(session)).map_or(Ok(()), Err)
     }
@@ -391,6 +416,21 @@ impl Shared {
     fn transition(self: &Arc<Self>, step: impl FnOnce(&mut SessionTable, Time) -> Vec<Effect>) {
         for runtime in self.step(step) {
             runtime.work(self);
+        }
+    }
+
+    /// The same for the supervisor's own thread, which waits for nobody's resources.
+    fn react(self: &Arc<Self>, step: impl FnOnce(&mut SessionTable, Time) -> Vec<Effect>) {
+        for runtime in self.step(step) {
+            runtime.kick(self);
+        }
+    }
+
+    /// Has a runtime do something that no table decides.
+    fn give(self: &Arc<Self>, runtime: Option<Arc<Runtime>>, work: Work) {
+        if let Some(runtime) = runtime {
+            runtime.push(work);
+            runtime.kick(self);
         }
     }
 
@@ -415,7 +455,7 @@ impl Shared {
                     }
                 };
                 let Some(runtime) = client.and_then(|client| tables.runtimes.get(&client)) else { continue };
-                runtime.push(effect);
+                runtime.push(Work::Effect(effect));
                 if !touched.iter().any(|known| Arc::ptr_eq(known, runtime)) {
                     touched.push(runtime.clone());
                 }
@@ -447,6 +487,37 @@ impl Shared {
     /// Replaces the settings; running streams keep theirs.
     pub fn set_config(&self, config: Config) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// How pictures are taken now.
+    pub fn capture_config(&self) -> CaptureConfig {
+        crate::capture_config(&self.config(), self.parts.session_dir.as_deref())
+    }
+
+    /// To report events from elsewhere, without owning what is shared here.
+    pub fn reporter(&self) -> SyncSender<Event> {
+        self.events.clone()
+    }
+
+    /// Drops `thing` soon, on another thread.
+    pub fn release(&self, thing: impl Send + 'static) {
+        if let Some(releaser) = &*self.releaser.lock().unwrap_or_else(PoisonError::into_inner) {
+            releaser.release(thing);
+        }
+    }
+
+    /// Runs `body` on a thread that is joined when the host stops.
+    pub fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) {
+        let mut workers = self.workers();
+        workers.retain(|worker| !worker.is_finished());
+        match std::thread::Builder::new().name(name.into()).spawn(body) {
+            Ok(worker) => workers.push(worker),
+            Err(error) => tracing::error!(%error, name, "cannot start a thread"),
+        }
+    }
+
+    fn workers(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Paired clients.
@@ -545,10 +616,17 @@ impl Shared {
         }
     }
 
-    fn runtime_of(&self, session: SessionId) -> Option<Arc<Runtime>> {
+    /// Who works for a connection; `None` once it is void.
+    pub fn runtime_of(&self, session: SessionId) -> Option<Arc<Runtime>> {
         let tables = self.tables();
         let (client, _) = tables.connections.get(&session)?;
         tables.runtimes.get(client).cloned()
+    }
+
+    fn runtime_of_run(&self, run: AppRun) -> Option<Arc<Runtime>> {
+        let tables = self.tables();
+        let session = tables.sessions.sessions().find(|session| session.run() == run)?;
+        tables.runtimes.get(&session.client()).cloned()
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {

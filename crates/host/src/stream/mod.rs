@@ -1,6 +1,7 @@
 //! One client's picture on its way: pipeline, packets, sending.
 
 pub mod cadence;
+mod convert;
 pub mod parity;
 pub mod pipeline;
 pub mod sender;
@@ -13,7 +14,7 @@ use lumen_gamestream::video::{Packetizer, PacketizerConfig, PacketizerError};
 use lumen_media::{Codec, Colour, FrameSource, Matrix, Range};
 use lumen_net::sender::{FrameSender, PacerConfig};
 use lumen_net::udp::UdpPort;
-use pipeline::{IdrHandle, Pipeline, PipelineEnd};
+use pipeline::{IdrHandle, News, Pipeline};
 use sender::Route;
 use stats::StreamStats;
 use std::sync::Arc;
@@ -59,21 +60,21 @@ pub struct Stream {
 
 impl Stream {
     /// Makes everything ready; nothing is sent before [`Stream::open`]. When that fails the source is given back with
-    /// the error. `ended` is called when the stream cannot go on.
+    /// the error. `news` is called from the stream's threads.
     pub fn prepare(
         source: Box<dyn FrameSource>,
         encoder: &EncoderConfig,
         packets: PacketizerConfig,
         settings: &StreamSettings,
         (port, route): (Arc<UdpPort>, Route),
-        ended: impl FnOnce(PipelineEnd) + Send + 'static,
+        news: impl Fn(News) + Send + Sync + 'static,
     ) -> Result<Self, (StreamError, Box<dyn FrameSource>)> {
         let packetizer = match Packetizer::new(packets) {
             Ok(packetizer) => packetizer,
             Err(error) => return Err((error.into(), source)),
         };
         let (queue, units) = sync_channel(QUEUE);
-        let pipeline = Pipeline::start(source, encoder, settings.idle_fps, queue, ended)
+        let pipeline = Pipeline::start(source, encoder, settings.idle_fps, queue, news)
             .map_err(|(error, source)| (error.into(), source))?;
         let interval = Duration::from_nanos(1_000_000_000_000 / u64::from(encoder.refresh_mhz.max(1)));
         let frames = FrameSender::new(port, PacerConfig::default(), interval);
@@ -101,9 +102,9 @@ impl Stream {
         self.pipeline.idr_handle()
     }
 
-    /// Pictures left out because they were not of the stream's size.
-    pub fn misfits(&self) -> u64 {
-        self.pipeline.misfits()
+    /// The two threads before the sender: its counters, and its source.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
     }
 
     /// The counters.
@@ -111,7 +112,7 @@ impl Stream {
         self.stats.clone()
     }
 
-    /// Ends all threads and hands the source back, deactivated.
+    /// Ends all threads and hands the source back, deactivated; `None` if it closed.
     pub fn stop(self) -> Option<Box<dyn FrameSource>> {
         // The encoder first: its end closes the queue that the sender waits on.
         let source = self.pipeline.stop();

@@ -5,13 +5,18 @@
 //! ```
 //! While one picture is encoded the next is converted. Pictures are dropped before the encoder, by the slots, never after
 //! it. A repeat is encoded from the retained planes; no compositor buffer is held longer than its conversion takes.
+//!
+//! A source that closes does not end the pipeline: it says so ([`News::Lost`]), repeats its last picture, and goes on with
+//! the source that [`Pipeline::replace`] brings (`docs/design/outputs.md`).
 
 use super::cadence::Cadence;
-use lumen_encode::{Converter, EncodeError, Encoder, EncoderConfig, Planes, PlanesPool};
+use super::convert::{Convert, Converted, Intake};
+use lumen_encode::{EncodeError, Encoder, EncoderConfig, Planes};
 use lumen_gamestream::control::Termination;
+use lumen_media::display::SourceReport;
 use lumen_media::slot::{Wait, Waker, slot};
 use lumen_media::stats::StageTimes;
-use lumen_media::{AccessUnit, Frame, FrameKind, FrameSource, Timestamp, clock};
+use lumen_media::{AccessUnit, FrameKind, FrameSource, Timestamp, clock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -19,30 +24,35 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What clients show when the host itself failed: an error of ours, in the number range of the protocol's codes.
-const HOST_FAILURE: u32 = 0x800e_9400;
+pub const HOST_FAILURE: Termination = Termination::Other(0x800e_9400);
 /// Below this a bitrate is not reduced any further, in bits per second.
 const LEAST_BITRATE: u64 = 200_000;
 
-/// A picture in the encoder's planes.
-struct Converted {
-    planes: Arc<Planes>,
-    captured: Timestamp,
-    wait: Duration,
-    convert: Duration,
-    done: Timestamp,
+/// What a pipeline tells its owner, from its own threads. Must not wait.
+#[derive(Debug)]
+pub enum News {
+    /// The source closed; the last picture is repeated until there is another one.
+    Lost,
+    /// The first access unit of a source was handed on.
+    Showing,
+    /// The pipeline cannot go on. Said once, and last.
+    Ended(PipelineEnd),
 }
 
 /// What the threads of a pipeline share with its owner.
-#[derive(Default)]
-struct Shared {
-    stopping: AtomicBool,
+pub(super) struct Shared {
+    pub stopping: AtomicBool,
     idr_wanted: AtomicBool,
     /// Bits per second that the encoder shall have.
     bitrate: AtomicU64,
     open: Mutex<bool>,
     opened: Condvar,
-    /// Pictures that were not of the stream's size and so were left out.
-    misfits: AtomicU64,
+    /// Pictures that could not be converted and so were left out.
+    pub misfits: AtomicU64,
+    /// Pictures of another size than the stream's.
+    pub scaled: AtomicU64,
+    pub intake: Intake,
+    pub news: Box<dyn Fn(News) + Send + Sync>,
 }
 
 /// Asks a pipeline for key frames and smaller ones, from other threads.
@@ -70,9 +80,9 @@ impl IdrHandle {
 /// Why a pipeline ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineEnd {
-    /// The output is gone.
-    #[error("the output is gone")]
-    SourceClosed,
+    /// The converting thread is gone.
+    #[error("the converter's thread panicked")]
+    ConverterGone,
     /// The sending thread is gone.
     #[error("the sender is gone")]
     SenderGone,
@@ -90,7 +100,7 @@ impl PipelineEnd {
         match self {
             Self::Encode(_) => Termination::FrameConversion,
             // No code of the protocol stands for these; the client shows the number.
-            Self::SourceClosed | Self::SenderGone | Self::Panicked => Termination::Other(HOST_FAILURE),
+            Self::ConverterGone | Self::SenderGone | Self::Panicked => HOST_FAILURE,
         }
     }
 }
@@ -98,15 +108,14 @@ impl PipelineEnd {
 /// Handle to the two threads. Dropping it without [`Pipeline::stop`] stops them too, but loses the source.
 pub struct Pipeline {
     shared: Arc<Shared>,
-    source_waker: Waker<Frame>,
     slot_waker: Waker<Converted>,
-    convert: Option<JoinHandle<Box<dyn FrameSource>>>,
+    convert: Option<JoinHandle<Option<Box<dyn FrameSource>>>>,
     encode: Option<JoinHandle<()>>,
 }
 
 impl Pipeline {
     /// Activates `source`, opens the encoder and starts converting; encoding waits for [`Pipeline::open`]. Access units
-    /// go to `queue`; when its receiver is gone the pipeline ends. `ended` is called once if the pipeline ends by itself.
+    /// go to `queue`; when its receiver is gone the pipeline ends.
     ///
     /// # Errors
     /// [`EncodeError`] when the encoder cannot be opened; the source is given back.
@@ -115,25 +124,27 @@ impl Pipeline {
         config: &EncoderConfig,
         idle_fps: u32,
         queue: SyncSender<AccessUnit>,
-        ended: impl FnOnce(PipelineEnd) + Send + 'static,
+        news: impl Fn(News) + Send + Sync + 'static,
     ) -> Result<Self, (EncodeError, Box<dyn FrameSource>)> {
         let encoder = match Encoder::open(config) {
             Ok(encoder) => encoder,
             Err(error) => return Err((error, source)),
         };
-        let shared = Arc::new(Shared { bitrate: AtomicU64::new(config.bitrate_bps), ..Shared::default() });
+        source.set_active(true);
+        let shared = Arc::new(Shared {
+            stopping: AtomicBool::default(),
+            idr_wanted: AtomicBool::default(),
+            bitrate: AtomicU64::new(config.bitrate_bps),
+            open: Mutex::default(),
+            opened: Condvar::default(),
+            misfits: AtomicU64::default(),
+            scaled: AtomicU64::default(),
+            intake: Intake::new(source.as_ref()),
+            news: Box::new(news),
+        });
         let (sender, receiver) = slot();
         let slot_waker = receiver.waker();
-        source.set_active(true);
-        let source_waker = source.waker();
-
-        let convert = Convert {
-            shared: shared.clone(),
-            converter: Converter::new(config.width, config.height, config.colour),
-            size: (config.width, config.height),
-            pool: PlanesPool::new(config.width, config.height),
-            out: sender,
-        };
+        let convert = Convert::new(shared.clone(), config, sender);
         let interval = Duration::from_nanos(1_000_000_000_000 / u64::from(config.refresh_mhz.max(1)));
         let encode = Encode {
             shared: shared.clone(),
@@ -146,16 +157,18 @@ impl Pipeline {
             pictures: receiver,
             queue,
             last_timestamp: Timestamp::default(),
+            showing: None,
         };
         let convert = spawn("lumen-convert", move || convert.run(source));
+        let ending = shared.clone();
         let encode = spawn("lumen-encode", move || {
             // What a panic leaves behind is dropped whole; the client must not look at a frozen picture.
             let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| encode.run()));
             if let Err(end) = run.unwrap_or(Err(PipelineEnd::Panicked)) {
-                ended(end);
+                (ending.news)(News::Ended(end));
             }
         });
-        Ok(Self { shared, source_waker, slot_waker, convert: Some(convert), encode: Some(encode) })
+        Ok(Self { shared, slot_waker, convert: Some(convert), encode: Some(encode) })
     }
 
     /// Lets access units through; the first is an IDR.
@@ -169,12 +182,35 @@ impl Pipeline {
         IdrHandle { shared: self.shared.clone(), waker: self.slot_waker.clone() }
     }
 
-    /// Pictures left out because they were not of the stream's size.
+    /// Pictures left out because they could not be converted.
     pub fn misfits(&self) -> u64 {
         self.shared.misfits.load(Ordering::Relaxed)
     }
 
-    /// Ends both threads and hands the source back, deactivated; `None` if its thread panicked.
+    /// Pictures that were fitted into the stream's size.
+    pub fn scaled(&self) -> u64 {
+        self.shared.scaled.load(Ordering::Relaxed)
+    }
+
+    /// What the source says about itself, at most a second old while pictures come.
+    pub fn report(&self) -> SourceReport {
+        self.shared.intake.report()
+    }
+
+    /// Whether the source closed and none has replaced it.
+    pub fn is_lost(&self) -> bool {
+        self.shared.intake.is_lost()
+    }
+
+    /// Activates `source` and goes on with it, an IDR first, after [`News::Lost`].
+    ///
+    /// # Errors
+    /// Gives it back, inactive, when no source is missing.
+    pub fn replace(&self, source: Box<dyn FrameSource>) -> Result<(), Box<dyn FrameSource>> {
+        self.shared.intake.replace(source)
+    }
+
+    /// Ends both threads and hands the source back, deactivated; `None` if it closed, or its thread panicked.
     pub fn stop(mut self) -> Option<Box<dyn FrameSource>> {
         self.end()
     }
@@ -182,9 +218,9 @@ impl Pipeline {
     fn end(&mut self) -> Option<Box<dyn FrameSource>> {
         self.shared.stopping.store(true, Ordering::Release);
         self.open();
-        self.source_waker.nudge();
+        self.shared.intake.stop();
         self.slot_waker.nudge();
-        let source = self.convert.take().and_then(|thread| thread.join().ok());
+        let source = self.convert.take().and_then(|thread| thread.join().ok()).flatten();
         if let Some(thread) = self.encode.take() {
             let _ = thread.join();
         }
@@ -208,63 +244,6 @@ fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stati
         .expect("a machine that cannot start a thread cannot stream")
 }
 
-struct Convert {
-    shared: Arc<Shared>,
-    converter: Converter,
-    size: (u32, u32),
-    pool: PlanesPool,
-    out: lumen_media::slot::Sender<Converted>,
-}
-
-impl Convert {
-    fn run(self, mut source: Box<dyn FrameSource>) -> Box<dyn FrameSource> {
-        loop {
-            let frame = match source.wait_latest(None) {
-                Wait::Value(frame) => frame,
-                Wait::Nudged | Wait::Deadline if self.shared.stopping.load(Ordering::Acquire) => {
-                    return source;
-                }
-                Wait::Nudged | Wait::Deadline => continue,
-                Wait::Closed => return source,
-            };
-            if self.shared.stopping.load(Ordering::Acquire) {
-                return source;
-            }
-            let taken = clock::now();
-            if (frame.width, frame.height) != self.size {
-                if self.shared.misfits.fetch_add(1, Ordering::Relaxed) == 0 {
-                    tracing::warn!(
-                        picture = ?(frame.width, frame.height), stream = ?self.size,
-                        "a picture has another size than the stream and is left out"
-                    );
-                }
-                continue;
-            }
-            let mut planes = self.pool.acquire();
-            if let Err(error) = self.converter.convert(&frame, &mut planes) {
-                if self.shared.misfits.fetch_add(1, Ordering::Relaxed) == 0 {
-                    tracing::warn!(%error, "a picture cannot be converted and is left out");
-                }
-                continue;
-            }
-            let captured = frame.captured;
-            // Back to the compositor at once: some have two buffers only.
-            drop(frame);
-            let done = clock::now();
-            let converted = Converted {
-                planes: Arc::new(planes),
-                captured,
-                wait: taken.since(captured),
-                convert: done.since(taken),
-                done,
-            };
-            if self.out.send(converted).is_err() {
-                return source;
-            }
-        }
-    }
-}
-
 struct Encode {
     shared: Arc<Shared>,
     encoder: Encoder,
@@ -277,6 +256,8 @@ struct Encode {
     pictures: lumen_media::slot::Receiver<Converted>,
     queue: SyncSender<AccessUnit>,
     last_timestamp: Timestamp,
+    /// Number of the source of which a picture was handed on.
+    showing: Option<u64>,
 }
 
 impl Encode {
@@ -297,7 +278,7 @@ impl Encode {
                 return Ok(());
             }
             let now = clock::now();
-            let (planes, captured, stages) = match waited {
+            let (planes, captured, stages, generation) = match waited {
                 Wait::Value(picture) => {
                     self.cadence.sent_new(now);
                     let stages = StageTimes {
@@ -307,23 +288,28 @@ impl Encode {
                         ..StageTimes::default()
                     };
                     retained = Some(picture.planes.clone());
-                    (picture.planes, picture.captured, stages)
+                    (picture.planes, picture.captured, stages, Some(picture.generation))
                 }
                 // The request that woke us is looked at above. Without a picture the first one is an IDR anyway.
                 Wait::Nudged => continue,
                 Wait::Deadline => {
                     let Some(planes) = retained.clone() else { continue };
                     self.cadence.sent_repeat(now);
-                    (planes, now, StageTimes::default())
+                    (planes, now, StageTimes::default(), self.showing)
                 }
-                Wait::Closed => return Err(PipelineEnd::SourceClosed),
+                Wait::Closed => return Err(PipelineEnd::ConverterGone),
             };
-            let idr = self.shared.idr_wanted.swap(false, Ordering::AcqRel);
+            let first = generation != self.showing;
+            let idr = self.shared.idr_wanted.swap(false, Ordering::AcqRel) || first;
             let unit = self.encode(&planes, captured, stages, idr, now)?;
             last_unit = Some(now);
             if self.queue.send(unit).is_err() {
                 let stopping = self.shared.stopping.load(Ordering::Acquire);
                 return if stopping { Ok(()) } else { Err(PipelineEnd::SenderGone) };
+            }
+            if first {
+                self.showing = generation;
+                (self.shared.news)(News::Showing);
             }
         }
     }
