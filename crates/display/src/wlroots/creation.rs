@@ -1,0 +1,339 @@
+//! Makes an output in a running sway.
+
+use super::SWAY;
+use super::idle::Awake;
+use super::instance::{Instance, ProcessId};
+use super::ipc::{CurrentMode, Ipc, IpcError, Output, quoted};
+use super::layout::{Layout, free_place};
+use super::removal::{Leaving, PREFIX, Record, run_all, take_away};
+use crate::journal::Entry;
+use crate::no_input::NoInput;
+use crate::{DisplayConfig, SessionEnvironment, Topology};
+use lumen_media::{DisplayError, Mode, OutputSource, PathReport, VirtualOutput, WaylandTarget, clock};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// For the whole creation.
+const LIMIT: Duration = Duration::from_secs(4);
+/// For the pixel that keeps the desktop awake; the output is good without it.
+const AWAKE_LIMIT: Duration = Duration::from_millis(500);
+/// Beginning of the names of outputs without a monitor.
+const HEADLESS: &str = "HEADLESS-";
+
+/// Outputs of this process in one sway, and the layout before the first of them.
+struct Group {
+    sway: ProcessId,
+    before: Layout,
+    outputs: HashSet<String>,
+}
+
+/// Held while an output is made: its name is known only by comparing before and after, and its place by what is there.
+static CREATING: Mutex<()> = Mutex::new(());
+
+/// Locked after [`CREATING`], and for itself when an output goes.
+static GROUPS: Mutex<Vec<Group>> = Mutex::new(Vec::new());
+
+fn groups() -> MutexGuard<'static, Vec<Group>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An output that lives. Dropping it removes it and restores the layout.
+struct Live {
+    instance: Instance,
+    name: String,
+    focused: Option<String>,
+    entry: Option<Entry>,
+    awake: Option<Awake>,
+}
+
+/// Makes an output at `mode`.
+pub(super) fn create(config: &DisplayConfig, mode: Mode) -> Result<VirtualOutput, DisplayError> {
+    let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut groups = groups();
+    groups.retain(|group| group.sway.is_alive() && !group.outputs.is_empty());
+    let instance = Instance::find(&config.session)?;
+    let socket = instance.wayland_socket(&config.session).ok_or_else(|| DisplayError::Unsupported {
+        backend: SWAY,
+        cause: format!("its Wayland socket is not in {}", config.session.runtime_dir.display()),
+        remedy: "Start Lumen with sway's XDG_RUNTIME_DIR and WAYLAND_DISPLAY".to_owned(),
+    })?;
+    let deadline = clock::now() + LIMIT;
+    let said = |error: IpcError| error.into_display(LIMIT);
+    let mut ipc = instance.connect(deadline).map_err(said)?;
+    let outputs = ipc.outputs().map_err(said)?;
+    let index = groups.iter().position(|group| group.sway == instance.process).unwrap_or_else(|| {
+        let before = Layout::of(&outputs);
+        groups.push(Group { sway: instance.process, before, outputs: HashSet::new() });
+        groups.len() - 1
+    });
+    let group = &mut groups[index];
+    let focused = outputs.iter().find(|output| output.focused).map(|output| output.name.clone());
+    let mut record = Record {
+        host: ProcessId::own(),
+        sway: instance.process,
+        ipc: instance.ipc.clone(),
+        output: None,
+        before: group.before.clone(),
+        focused: focused.clone(),
+    };
+    let journal_name = next_journal_name();
+    let journal = |record: &Record| {
+        Entry::write(&config.state_dir, &journal_name, record).map_err(|error| {
+            let dir = config.state_dir.display();
+            DisplayError::Other(format!(
+                "the layout cannot be journalled in {dir}: {error}. Make it writable"
+            ))
+        })
+    };
+    let entry = journal(&record)?;
+    let name = match appear(&mut ipc, &instance, &outputs, &group.outputs) {
+        Ok(name) => name,
+        Err(error) => {
+            entry.done();
+            return Err(error);
+        }
+    };
+    group.outputs.insert(name.clone());
+    record.output = Some(name.clone());
+    let before = group.before.clone();
+    let others: HashSet<_> = group.outputs.clone();
+    // From here on the layout is restored also when a step fails; the lock must be free for that.
+    drop(groups);
+    let mut live = Live { instance, name, focused, entry: Some(entry), awake: None };
+    live.entry = Some(journal(&record)?);
+    let making = Making { config, mode, socket, before, ours: others };
+    making.finish(live, &mut ipc, free_place(&outputs))
+}
+
+/// Unique in this process and, with the old ones that are cleaned up first, in the journal.
+fn next_journal_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let host = ProcessId::own().pid();
+    format!("{PREFIX}{host}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Lets sway make an output and learns its name.
+fn appear(
+    ipc: &mut Ipc,
+    instance: &Instance,
+    before: &[Output],
+    ours: &HashSet<String>,
+) -> Result<String, DisplayError> {
+    let unsupported = |cause: String, remedy: &str| DisplayError::Unsupported {
+        backend: SWAY,
+        cause,
+        remedy: remedy.to_owned(),
+    };
+    if !instance.version.can_unplug()
+        && let Some(spare) = spare(before, ours)
+    {
+        return Ok(spare.to_owned());
+    }
+    ipc.run("create_output").map_err(|error| match error {
+        IpcError::Refused { answer, .. } => unsupported(
+            answer,
+            "Start sway with its headless backend beside the others, such as WLR_BACKENDS=drm,libinput,headless",
+        ),
+        other => other.into_display(LIMIT),
+    })?;
+    let is_new = |output: &&Output| !before.iter().any(|known| known.name == output.name);
+    let name = ipc
+        .wait_for("the new output", |now| now.iter().find(is_new).map(|output| output.name.clone()))
+        .map_err(|error| error.into_display(LIMIT))?;
+    if !name.starts_with(HEADLESS) {
+        if let Err(error) = take_away(ipc, instance, &name) {
+            tracing::warn!(%error, name, "an output that is of no use stays in sway");
+        }
+        return Err(unsupported(
+            format!("it runs inside another desktop and makes windows there ({name})"),
+            "Stream that desktop, or start sway with WLR_BACKENDS=headless",
+        ));
+    }
+    Ok(name)
+}
+
+/// An output that an earlier stream left turned off where sway cannot remove it.
+fn spare<'a>(outputs: &'a [Output], ours: &HashSet<String>) -> Option<&'a str> {
+    let is_spare = |output: &&Output| {
+        !output.active && output.name.starts_with(HEADLESS) && !ours.contains(&output.name)
+    };
+    outputs.iter().find(is_spare).map(|output| output.name.as_str())
+}
+
+/// The steps after an output has its name.
+struct Making<'a> {
+    config: &'a DisplayConfig,
+    mode: Mode,
+    /// sway's Wayland socket.
+    socket: PathBuf,
+    before: Layout,
+    /// Outputs of this process, the new one among them.
+    ours: HashSet<String>,
+}
+
+impl Making<'_> {
+    fn finish(
+        self,
+        mut live: Live,
+        ipc: &mut Ipc,
+        (x, y): (i32, i32),
+    ) -> Result<VirtualOutput, DisplayError> {
+        let said = |error: IpcError| error.into_display(LIMIT);
+        let wanted = self.mode;
+        let rate = wanted.refresh_mhz();
+        ipc.run(&format!(
+            "output {} enable mode --custom {}x{}@{}.{:03}Hz position {x} {y} scale 1 transform normal",
+            quoted(&live.name),
+            wanted.width(),
+            wanted.height(),
+            rate / 1000,
+            rate % 1000
+        ))
+        .map_err(said)?;
+        let effective_mode = self.effective_mode(ipc, &live.name)?;
+        // sway moves monitors whose place it chose itself.
+        let outputs = ipc.outputs().map_err(said)?;
+        run_all(ipc, &self.before.placing(&outputs)).map_err(said)?;
+        self.arrange(ipc, &live).map_err(said)?;
+        let mut reasons = Vec::new();
+        if effective_mode != wanted {
+            reasons.push(format!("sway made {effective_mode} of {wanted}"));
+        }
+        match Awake::on(&self.socket, &live.name, clock::now() + AWAKE_LIMIT) {
+            Ok(awake) => live.awake = Some(awake),
+            Err(error) => {
+                tracing::warn!(%error, "sway is not kept awake: its screen may be locked or turned off meanwhile");
+                reasons.push(format!("the desktop is not kept awake: {error}"));
+            }
+        }
+        tracing::info!(
+            output = live.name, mode = %effective_mode, position = ?(x, y), topology = ?self.config.topology,
+            version = %live.instance.version, "output made in sway"
+        );
+        let target = WaylandTarget { socket: self.socket.clone(), output: live.name.clone() };
+        Ok(VirtualOutput {
+            path: PathReport {
+                effective: "wlroots".into(),
+                reason: reasons.join("; "),
+                ..PathReport::default()
+            },
+            source: OutputSource::Wayland(target),
+            effective_mode,
+            input: NoInput::of(SWAY),
+            env: environment(&self.config.session, &live.instance, &self.socket),
+            set_mode: None,
+            contained_app: None,
+            keepalive: Box::new(live),
+        })
+    }
+
+    /// Waits until sway has set the mode, and reads it back.
+    fn effective_mode(&self, ipc: &mut Ipc, name: &str) -> Result<Mode, DisplayError> {
+        let (width, height) = (self.mode.width(), self.mode.height());
+        let applied = |now: &[Output]| -> Option<CurrentMode> {
+            let output = now.iter().find(|output| output.name == name && output.active)?;
+            output
+                .current_mode
+                .filter(|mode| (mode.width, mode.height) == (width, height) && mode.refresh > 0)
+        };
+        let found = ipc.wait_for("the mode of the new output", applied);
+        let found = found.map_err(|error| error.into_display(LIMIT))?;
+        Mode::new(found.width, found.height, found.refresh).map_err(|error| DisplayError::Unsupported {
+            backend: SWAY,
+            cause: format!("it set {}x{} at {} mHz: {error}", found.width, found.height, found.refresh),
+            remedy: "Ask for another mode".to_owned(),
+        })
+    }
+
+    /// Gives the output its place among the others.
+    fn arrange(&self, ipc: &mut Ipc, live: &Live) -> Result<(), IpcError> {
+        let focus = |name: &str| format!("focus output {}", quoted(name));
+        match self.config.topology {
+            Topology::Primary => ipc.run(&focus(&live.name)),
+            Topology::Extend | Topology::Mirror => match &live.focused {
+                Some(before) => run_all(ipc, &[focus(before)]),
+                None => Ok(()),
+            },
+            Topology::Exclusive => {
+                ipc.run(&focus(&live.name))?;
+                let is_other = |output: &&Output| output.active && !self.ours.contains(&output.name);
+                let others: Vec<_> = ipc
+                    .outputs()?
+                    .iter()
+                    .filter(is_other)
+                    .map(|output| format!("output {} disable", quoted(&output.name)))
+                    .collect();
+                run_all(ipc, &others)?;
+                ipc.wait_for("the other monitors to turn off", |now| {
+                    (!now.iter().any(|output| is_other(&output))).then_some(())
+                })
+            }
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.awake = None;
+        let mut groups = groups();
+        let index = groups.iter().position(|group| group.sway == self.instance.process);
+        let before = index.map(|index| {
+            let group = &mut groups[index];
+            group.outputs.remove(&self.name);
+            (group.before.clone(), group.outputs.is_empty())
+        });
+        let removed = before.map_or(Ok(()), |(before, last)| {
+            let focused = self.focused.as_deref();
+            Leaving { instance: &self.instance, name: &self.name, before: &before, focused, last }.remove()
+        });
+        groups.retain(|group| !group.outputs.is_empty());
+        drop(groups);
+        match removed {
+            Ok(()) => tracing::info!(output = self.name, "output removed from sway"),
+            Err(error) if !self.instance.process.is_alive() => {
+                tracing::debug!(%error, output = self.name, "sway is gone, and the output with it");
+            }
+            Err(error) => {
+                tracing::warn!(%error, output = self.name, "an output stays in sway until the next start");
+                // The journal stays for the next start.
+                self.entry = None;
+            }
+        }
+        if let Some(entry) = self.entry.take() {
+            entry.done();
+        }
+    }
+}
+
+/// What an app needs to open there.
+fn environment(session: &SessionEnvironment, instance: &Instance, socket: &Path) -> Vec<(String, String)> {
+    let in_runtime_dir = socket.parent() == Some(session.runtime_dir.as_path());
+    let display = socket.file_name().filter(|_| in_runtime_dir).map_or(socket, Path::new);
+    let pairs = [
+        ("WAYLAND_DISPLAY", Some(display.display().to_string())),
+        ("DISPLAY", instance.x_display()),
+        ("SWAYSOCK", Some(instance.ipc.display().to_string())),
+        ("XDG_CURRENT_DESKTOP", Some("sway".to_owned())),
+        ("XDG_SESSION_TYPE", Some("wayland".to_owned())),
+        ("XDG_RUNTIME_DIR", Some(session.runtime_dir.display().to_string())),
+        ("DBUS_SESSION_BUS_ADDRESS", session.bus_address()),
+    ];
+    pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_sway_gets_back_its_spare_output() {
+        let output = |name: &str, active| Output { name: name.into(), active, ..Output::default() };
+        let ours = HashSet::from(["HEADLESS-2".to_owned()]);
+        let outputs = [output("DP-1", false), output("HEADLESS-1", true), output("HEADLESS-2", false)];
+        assert_eq!(spare(&outputs, &ours), None);
+        assert_eq!(spare(&outputs, &HashSet::new()), Some("HEADLESS-2"));
+    }
+}

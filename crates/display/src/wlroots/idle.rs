@@ -1,0 +1,249 @@
+//! Keeps a wlroots desktop awake: an invisible pixel on the streamed output that inhibits idleness while it is there.
+
+use super::link::{self, Turned};
+use lumen_media::Timestamp;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::thread::JoinHandle;
+use wayland_client::protocol::wl_compositor::WlCompositor;
+use wayland_client::protocol::wl_output::{self, WlOutput};
+use wayland_client::protocol::wl_registry::{self, WlRegistry};
+use wayland_client::protocol::wl_shm::{Format, WlShm};
+use wayland_client::protocol::{wl_buffer, wl_callback, wl_region, wl_shm_pool, wl_surface};
+use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_noop};
+use wayland_protocols::wp::idle_inhibit::zv1::client::zwp_idle_inhibit_manager_v1::ZwpIdleInhibitManagerV1;
+use wayland_protocols::wp::idle_inhibit::zv1::client::zwp_idle_inhibitor_v1::ZwpIdleInhibitorV1;
+use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_shell_v1::{Layer, ZwlrLayerShellV1};
+use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_surface_v1::{
+    self, Anchor, KeyboardInteractivity, ZwlrLayerSurfaceV1,
+};
+
+/// First version of `wl_output` that tells names.
+const NAMES_SINCE: u32 = 4;
+
+/// Why the desktop is not kept awake.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IdleError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the compositor hung up: {0}")]
+    Gone(String),
+    #[error("the compositor has no {0}")]
+    Missing(&'static str),
+    #[error("the compositor did not answer")]
+    Timeout,
+}
+
+impl From<wayland_client::DispatchError> for IdleError {
+    fn from(error: wayland_client::DispatchError) -> Self {
+        Self::Gone(error.to_string())
+    }
+}
+
+#[derive(Default)]
+struct State {
+    compositor: Option<WlCompositor>,
+    shm: Option<WlShm>,
+    shell: Option<ZwlrLayerShellV1>,
+    manager: Option<ZwpIdleInhibitManagerV1>,
+    outputs: Vec<(WlOutput, Option<String>)>,
+    pixel: Option<wl_buffer::WlBuffer>,
+    surface: Option<wl_surface::WlSurface>,
+    synced: u32,
+    shown: bool,
+    /// The output is gone.
+    closed: bool,
+}
+
+/// Keeps the desktop awake until dropped, or until the output goes.
+pub(super) struct Awake {
+    /// Closed to end the thread.
+    end: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Awake {
+    /// Puts the pixel on `output` of the compositor at `socket`; returns when it is there, by `deadline`.
+    pub fn on(socket: &Path, output: &str, deadline: Timestamp) -> Result<Self, IdleError> {
+        let connection = Connection::from_socket(link::connect(socket)?)
+            .map_err(|error| IdleError::Gone(error.to_string()))?;
+        let mut queue = connection.new_event_queue();
+        let mut state = State::default();
+        connection.display().get_registry(&queue.handle(), ());
+        // The first answer comes after the globals, the second after what the bound ones said at once.
+        for synced in 1..=2 {
+            connection.display().sync(&queue.handle(), ());
+            wait(&mut queue, &mut state, deadline, |state| state.synced == synced)?;
+        }
+        state.show(output, &queue.handle())?;
+        wait(&mut queue, &mut state, deadline, |state| state.shown || state.closed)?;
+        let (ended, end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+        let thread = std::thread::Builder::new()
+            .name("lumen-awake".to_owned())
+            .spawn(move || stay(&mut queue, &mut state, &ended))?;
+        Ok(Self { end: Some(end), thread: Some(thread) })
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that keeps the desktop awake panicked");
+        }
+    }
+}
+
+fn wait(
+    queue: &mut EventQueue<State>,
+    state: &mut State,
+    deadline: Timestamp,
+    done: impl Fn(&State) -> bool,
+) -> Result<(), IdleError> {
+    if link::until(queue, state, deadline, done)? { Ok(()) } else { Err(IdleError::Timeout) }
+}
+
+/// Reads what the compositor says, lest it hang up on who does not listen.
+fn stay(queue: &mut EventQueue<State>, state: &mut State, ended: &OwnedFd) {
+    while !state.closed {
+        match link::turn(queue, state, Some(ended.as_fd()), None) {
+            Ok(Turned::On) => {}
+            Ok(Turned::Woken) => return,
+            Err(error) => {
+                tracing::debug!(%error, "the compositor is gone, nobody has to stay awake");
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn show(&mut self, output: &str, queue: &QueueHandle<Self>) -> Result<(), IdleError> {
+        let named = |(_, name): &&(WlOutput, Option<String>)| name.as_deref() == Some(output);
+        let output = &self.outputs.iter().find(named).ok_or(IdleError::Missing("such output"))?.0;
+        let compositor = self.compositor.as_ref().ok_or(IdleError::Missing("wl_compositor"))?;
+        let shell = self.shell.as_ref().ok_or(IdleError::Missing("zwlr_layer_shell_v1"))?;
+        let manager = self.manager.as_ref().ok_or(IdleError::Missing("zwp_idle_inhibit_manager_v1"))?;
+        let shm = self.shm.as_ref().ok_or(IdleError::Missing("wl_shm"))?;
+        // A new file is zero: one transparent pixel.
+        let file = memfd_create("lumen-awake", MemfdFlags::CLOEXEC).map_err(io::Error::from)?;
+        ftruncate(&file, 4).map_err(io::Error::from)?;
+        let pool = shm.create_pool(file.as_fd(), 4, queue, ());
+        self.pixel = Some(pool.create_buffer(0, 1, 1, 4, Format::Argb8888, queue, ()));
+        pool.destroy();
+        let surface = compositor.create_surface(queue, ());
+        let nowhere = compositor.create_region(queue, ());
+        surface.set_input_region(Some(&nowhere));
+        nowhere.destroy();
+        manager.create_inhibitor(&surface, queue, ());
+        let layer = shell.get_layer_surface(
+            &surface,
+            Some(output),
+            Layer::Background,
+            "lumen-awake".to_owned(),
+            queue,
+            (),
+        );
+        layer.set_size(1, 1);
+        layer.set_anchor(Anchor::Top | Anchor::Left);
+        // Neither claims room nor minds who does.
+        layer.set_exclusive_zone(-1);
+        layer.set_keyboard_interactivity(KeyboardInteractivity::None);
+        surface.commit();
+        self.surface = Some(surface);
+        Ok(())
+    }
+}
+
+impl Dispatch<WlRegistry, ()> for State {
+    fn event(
+        state: &mut Self,
+        registry: &WlRegistry,
+        event: wl_registry::Event,
+        (): &(),
+        _: &Connection,
+        queue: &QueueHandle<Self>,
+    ) {
+        let wl_registry::Event::Global { name, interface, version } = event else { return };
+        match interface.as_str() {
+            "wl_compositor" => state.compositor = Some(registry.bind(name, 1, queue, ())),
+            "wl_shm" => state.shm = Some(registry.bind(name, 1, queue, ())),
+            "zwlr_layer_shell_v1" => state.shell = Some(registry.bind(name, 1, queue, ())),
+            "zwp_idle_inhibit_manager_v1" => state.manager = Some(registry.bind(name, 1, queue, ())),
+            "wl_output" if version >= NAMES_SINCE => {
+                state.outputs.push((registry.bind(name, NAMES_SINCE, queue, ()), None));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Dispatch<WlOutput, ()> for State {
+    fn event(
+        state: &mut Self,
+        proxy: &WlOutput,
+        event: wl_output::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wl_output::Event::Name { name } = event
+            && let Some(output) = state.outputs.iter_mut().find(|(output, _)| output.id() == proxy.id())
+        {
+            output.1 = Some(name);
+        }
+    }
+}
+
+impl Dispatch<ZwlrLayerSurfaceV1, ()> for State {
+    fn event(
+        state: &mut Self,
+        layer: &ZwlrLayerSurfaceV1,
+        event: zwlr_layer_surface_v1::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        match event {
+            zwlr_layer_surface_v1::Event::Configure { serial, .. } => {
+                layer.ack_configure(serial);
+                if let Some(surface) = &state.surface {
+                    surface.attach(state.pixel.as_ref(), 0, 0);
+                    surface.damage(0, 0, 1, 1);
+                    surface.commit();
+                }
+                state.shown = true;
+            }
+            zwlr_layer_surface_v1::Event::Closed => state.closed = true,
+            _ => {}
+        }
+    }
+}
+
+impl Dispatch<wl_callback::WlCallback, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &wl_callback::WlCallback,
+        _: wl_callback::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        state.synced += 1;
+    }
+}
+
+delegate_noop!(State: WlCompositor);
+delegate_noop!(State: ZwlrLayerShellV1);
+delegate_noop!(State: ZwpIdleInhibitManagerV1);
+delegate_noop!(State: ZwpIdleInhibitorV1);
+delegate_noop!(State: wl_region::WlRegion);
+delegate_noop!(State: wl_shm_pool::WlShmPool);
+delegate_noop!(State: ignore WlShm);
+delegate_noop!(State: ignore wl_buffer::WlBuffer);
+delegate_noop!(State: ignore wl_surface::WlSurface);

@@ -1,0 +1,155 @@
+//! Which sway runs, and how programs reach it.
+
+use super::ipc::{Ipc, IpcError, Version};
+use super::{SWAY, link};
+use crate::SessionEnvironment;
+use lumen_media::{DisplayError, Timestamp, clock};
+use rustix::net::sockopt::socket_peercred;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// For a sway to say its version; one that hangs must not keep another from being found.
+const HELLO: Duration = Duration::from_millis(600);
+
+/// A process, told apart from a later one with the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct ProcessId {
+    pid: i32,
+    /// Ticks since boot.
+    started: u64,
+}
+
+impl ProcessId {
+    pub fn of(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some(Self { pid, started: start_time(&stat)? })
+    }
+
+    pub fn own() -> Self {
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        Self::of(pid).unwrap_or(Self { pid, started: 0 })
+    }
+
+    pub fn is_alive(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+
+    pub fn pid(self) -> i32 {
+        self.pid
+    }
+}
+
+/// Field 22 of `/proc/<pid>/stat`; the name before may hold anything, also brackets. `None` for a process that has ended
+/// and is only remembered for its parent.
+fn start_time(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    fields.next().filter(|state| !matches!(*state, "Z" | "X"))?;
+    fields.nth(18)?.parse().ok()
+}
+
+/// A running sway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Instance {
+    /// Its IPC socket.
+    pub ipc: PathBuf,
+    pub process: ProcessId,
+    pub version: Version,
+}
+
+impl Instance {
+    /// The first sway of the session that answers.
+    pub fn find(session: &SessionEnvironment) -> Result<Self, DisplayError> {
+        let sockets = session.sway_sockets();
+        let mut hung = None;
+        for ipc in &sockets {
+            match Self::at(ipc) {
+                Ok(Some(instance)) => return Ok(instance),
+                Ok(None) | Err(IpcError::Gone(_) | IpcError::Refused { .. }) => {}
+                Err(error) => hung = Some(error),
+            }
+        }
+        Err(hung.map_or_else(
+            || DisplayError::Absent {
+                backend: SWAY,
+                looked_for: format!("an IPC socket that answers in {}", session.runtime_dir.display()),
+            },
+            |error| error.into_display(HELLO),
+        ))
+    }
+
+    fn at(ipc: &Path) -> Result<Option<Self>, IpcError> {
+        let mut connection = Ipc::connect(ipc, clock::now() + HELLO)?;
+        let version = connection.version()?;
+        let process = connection.pid().and_then(ProcessId::of);
+        Ok(process.map(|process| Self { ipc: ipc.to_owned(), process, version }))
+    }
+
+    /// Connects; everything asked ends by `deadline`.
+    pub fn connect(&self, deadline: Timestamp) -> Result<Ipc, IpcError> {
+        Ipc::connect(&self.ipc, deadline)
+    }
+
+    /// Its Wayland socket: the one at which the same process listens.
+    pub fn wayland_socket(&self, session: &SessionEnvironment) -> Option<PathBuf> {
+        session.wayland_sockets().into_iter().find(|path| listener(path) == Some(self.process.pid()))
+    }
+
+    /// `DISPLAY` of its Xwayland, from the sockets that it holds: connecting would start an Xwayland that waits for its
+    /// first client.
+    pub fn x_display(&self) -> Option<String> {
+        let table = fs::read_to_string("/proc/net/unix").ok()?;
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.process.pid())).ok()?;
+        let held: HashSet<String> = descriptors
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok())
+            .collect();
+        x_display(&table, |inode| held.contains(&format!("socket:[{inode}]")))
+    }
+}
+
+/// The process that listens at a socket.
+pub(super) fn listener(socket: &Path) -> Option<i32> {
+    let stream = link::connect(socket).ok()?;
+    Some(socket_peercred(&stream).ok()?.pid.as_raw_nonzero().get())
+}
+
+/// `:N` from the table of Unix sockets, of those whose inode is `held`.
+fn x_display(table: &str, held: impl Fn(&str) -> bool) -> Option<String> {
+    table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(6);
+        let (inode, path) = (fields.next()?, fields.next()?);
+        let number = path.trim_start_matches('@').strip_prefix("/tmp/.X11-unix/X")?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        (is_number && held(inode)).then(|| format!(":{number}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_itself_and_no_other() {
+        let own = ProcessId::own();
+        assert!(own.started > 0 && own.is_alive());
+        assert!(!ProcessId { started: own.started + 1, ..own }.is_alive());
+        assert_eq!(start_time("7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 77 20"), Some(77));
+        assert_eq!(start_time("7 (a) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 77 20"), None);
+        assert_eq!(start_time("7 nothing"), None);
+    }
+
+    #[test]
+    fn the_display_is_read_from_the_table() {
+        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+            0000: 00000002 00000000 00010000 0001 01 10 /run/user/0/wayland-1\n\
+            0000: 00000002 00000000 00010000 0001 01 11 @/tmp/.X11-unix/X7\n\
+            0000: 00000002 00000000 00010000 0001 01 12\n\
+            0000: 00000002 00000000 00010000 0001 01 13 /tmp/.X11-unix/X0\n";
+        assert_eq!(x_display(table, |inode| inode == "13"), Some(":0".into()));
+        assert_eq!(x_display(table, |inode| inode == "11"), Some(":7".into()));
+        assert_eq!(x_display(table, |inode| inode == "10" || inode == "12"), None);
+    }
+}

@@ -1,0 +1,215 @@
+//! The layout of the monitors: as it was, and what has to be said to sway to have it back.
+
+use super::ipc::{CurrentMode, Output, quoted};
+use serde::{Deserialize, Serialize};
+
+/// A monitor that is not ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Monitor {
+    name: String,
+    active: bool,
+    mode: Option<CurrentMode>,
+    position: (i32, i32),
+    scale: Option<f64>,
+    transform: Option<String>,
+    workspace: Option<String>,
+}
+
+/// All monitors that are not ours.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Layout {
+    monitors: Vec<Monitor>,
+}
+
+impl Layout {
+    /// As sway tells it, before there is any output of ours.
+    pub fn of(outputs: &[Output]) -> Self {
+        let monitor = |output: &Output| Monitor {
+            name: output.name.clone(),
+            active: output.active,
+            mode: output.current_mode,
+            position: (output.rect.x, output.rect.y),
+            scale: output.scale,
+            transform: output.transform.clone(),
+            workspace: output.current_workspace.clone(),
+        };
+        Self { monitors: outputs.iter().map(monitor).collect() }
+    }
+
+    /// Commands that enable again what was enabled, with its mode and place.
+    pub fn enabling(&self, now: &[Output]) -> Vec<String> {
+        let is_off = |name: &str| now.iter().any(|output| output.name == name && !output.active);
+        let monitors = self.monitors.iter().filter(|monitor| monitor.active && is_off(&monitor.name));
+        monitors
+            .map(|Monitor { name, position: (x, y), scale, transform, .. }| {
+                let scale = scale.map(|scale| format!(" scale {scale}")).unwrap_or_default();
+                let transform =
+                    transform.as_ref().map(|transform| format!(" transform {transform}")).unwrap_or_default();
+                format!("output {} enable position {x} {y}{scale}{transform}", quoted(name))
+            })
+            .collect()
+    }
+
+    /// Commands that give back modes that a while of being disabled lost. A real monitor has the mode in its list; one
+    /// without a list takes any.
+    pub fn modes(&self, now: &[Output]) -> Vec<[String; 2]> {
+        let lost = |monitor: &Monitor| {
+            let found = now.iter().find(|output| output.name == monitor.name && output.active)?;
+            let mode = monitor.mode.filter(|mode| monitor.active && Some(*mode) != found.current_mode)?;
+            let same_size =
+                found.current_mode.is_some_and(|now| (now.width, now.height) == (mode.width, mode.height));
+            (!(same_size && mode.refresh == 0)).then_some(mode)
+        };
+        self.monitors
+            .iter()
+            .filter_map(|monitor| {
+                let CurrentMode { width, height, refresh } = lost(monitor)?;
+                let rate = match refresh {
+                    0 => String::new(),
+                    rate => format!("@{}.{:03}Hz", rate / 1000, rate % 1000),
+                };
+                let name = quoted(&monitor.name);
+                Some(
+                    ["", "--custom "]
+                        .map(|custom| format!("output {name} mode {custom}{width}x{height}{rate}")),
+                )
+            })
+            .collect()
+    }
+
+    /// Commands that put those back in their places that sway moved.
+    pub fn placing(&self, now: &[Output]) -> Vec<String> {
+        let moved = |monitor: &&Monitor| {
+            let place = |output: &Output| (output.rect.x, output.rect.y);
+            now.iter().any(|output| {
+                output.name == monitor.name && output.active && place(output) != monitor.position
+            })
+        };
+        let monitors = self.monitors.iter().filter(|monitor| monitor.active).filter(moved);
+        monitors
+            .map(|Monitor { name, position: (x, y), .. }| format!("output {} position {x} {y}", quoted(name)))
+            .collect()
+    }
+}
+
+/// What stands on the monitors while an output of ours goes: the user may have changed it since.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct View {
+    shown: Vec<(String, String)>,
+    focused: Option<String>,
+}
+
+impl View {
+    /// Right before `leaving` goes. Monitors that are off show again what `before` says; the focus that goes with
+    /// `leaving` falls back to where it was.
+    pub fn before(leaving: &str, now: &[Output], before: &Layout, fallback: Option<&str>) -> Self {
+        let mut shown = Vec::new();
+        for output in now.iter().filter(|output| output.name != leaving) {
+            let remembered = || before.monitors.iter().find(|monitor| monitor.name == output.name);
+            let workspace = match output.active {
+                true => output.current_workspace.clone(),
+                false => remembered().and_then(|monitor| monitor.workspace.clone()),
+            };
+            shown.extend(workspace.map(|workspace| (output.name.clone(), workspace)));
+        }
+        let focused = now.iter().find(|output| output.focused && output.name != leaving);
+        let focused = focused.map(|output| output.name.as_str()).or(fallback).map(str::to_owned);
+        Self { shown, focused }
+    }
+
+    /// Commands that show it again. `there` says whether a workspace exists on an output: one that is gone stays gone.
+    pub fn showing(&self, now: &[Output], there: impl Fn(&str, &str) -> bool) -> Vec<String> {
+        let found = |name: &str| now.iter().find(|output| output.name == name && output.active);
+        let mut commands: Vec<_> = self
+            .shown
+            .iter()
+            .filter(|(output, workspace)| {
+                found(output).is_some_and(|output| output.current_workspace.as_ref() != Some(workspace))
+                    && there(output, workspace)
+            })
+            .map(|(_, workspace)| format!("workspace --no-auto-back-and-forth {}", quoted(workspace)))
+            .collect();
+        if let Some(output) = self.focused.as_deref().and_then(found)
+            && (!output.focused || !commands.is_empty())
+        {
+            commands.push(format!("focus output {}", quoted(&output.name)));
+        }
+        commands
+    }
+}
+
+/// Where a further output goes: right of all, at the height of the rightmost, so that no other one moves.
+pub(super) fn free_place(outputs: &[Output]) -> (i32, i32) {
+    let rightmost = outputs
+        .iter()
+        .filter(|output| output.active)
+        .max_by_key(|output| output.rect.x.saturating_add(output.rect.width));
+    rightmost.map_or((0, 0), |output| (output.rect.x.saturating_add(output.rect.width), output.rect.y))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wlroots::ipc::Rect;
+
+    fn output(name: &str, x: i32, workspace: &str) -> Output {
+        Output {
+            name: name.into(),
+            active: true,
+            rect: Rect { x, y: 5, width: 1280, height: 720 },
+            current_mode: Some(CurrentMode { width: 1280, height: 720, refresh: 59_940 }),
+            current_workspace: Some(workspace.into()),
+            scale: Some(1.5),
+            transform: Some("90".into()),
+            ..Output::default()
+        }
+    }
+
+    fn off(name: &str) -> Output {
+        Output { name: name.into(), ..Output::default() }
+    }
+
+    #[test]
+    fn the_free_place_is_right_of_all() {
+        assert_eq!(free_place(&[]), (0, 0));
+        assert_eq!(free_place(&[output("A", 1920, "1"), output("B", 0, "2"), off("C")]), (3200, 5));
+    }
+
+    #[test]
+    fn what_was_on_comes_back_as_it_was_and_the_rest_is_left_alone() {
+        let before = Layout::of(&[output("A", 0, "1"), output("B", 1280, "2"), off("C")]);
+        assert_eq!(before.monitors.len(), 3);
+        let now = [off("A"), output("B", 1280, "2"), output("C", 2560, "3")];
+        assert_eq!(before.enabling(&now), [r#"output "A" enable position 0 5 scale 1.5 transform 90"#]);
+        assert!(before.enabling(&[]).is_empty(), "a monitor that was unplugged stays away");
+        let now = [output("A", 2560, "1"), output("B", 1280, "2")];
+        assert_eq!(before.placing(&now), [r#"output "A" position 0 5"#]);
+    }
+
+    #[test]
+    fn lost_modes_are_given_back() {
+        let before = Layout::of(&[output("A", 0, "1")]);
+        let mut now = [output("A", 0, "1")];
+        assert!(before.modes(&now).is_empty());
+        now[0].current_mode = Some(CurrentMode { width: 1280, height: 720, refresh: 60_000 });
+        let [plain, custom] = &before.modes(&now)[0];
+        assert_eq!(plain, r#"output "A" mode 1280x720@59.940Hz"#);
+        assert_eq!(custom, r#"output "A" mode --custom 1280x720@59.940Hz"#);
+    }
+
+    #[test]
+    fn the_view_survives_an_output_that_goes() {
+        let mut ours = output("X", 2560, "9");
+        ours.focused = true;
+        let before = Layout::of(&[output("A", 0, "1"), output("B", 1280, "2")]);
+        let view = View::before("X", &[output("A", 0, "1"), off("B"), ours], &before, Some("B"));
+        let mut after = [output("A", 0, "9"), output("B", 1280, "2")];
+        after[0].focused = true;
+        let commands = view.showing(&after, |_, _| true);
+        assert_eq!(commands, [r#"workspace --no-auto-back-and-forth "1""#, r#"focus output "B""#]);
+        assert_eq!(view.showing(&after, |_, _| false), [r#"focus output "B""#], "its workspace is gone");
+        after[0].current_workspace = Some("1".into());
+        (after[0].focused, after[1].focused) = (false, true);
+        assert!(view.showing(&after, |_, _| true).is_empty());
+    }
+}
