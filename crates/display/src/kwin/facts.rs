@@ -23,7 +23,8 @@ pub(crate) struct Facts {
     pub compositing: Option<String>,
     /// It runs on X11.
     pub x11: bool,
-    pid: Option<u32>,
+    /// Its process.
+    pub pid: Option<u32>,
 }
 
 impl Facts {
@@ -33,7 +34,8 @@ impl Facts {
         let asked = bus::wait(KWIN, "what KWin says about itself", limit, async {
             let connection = bus::connect(KWIN, &address).await?;
             let information: String = call(&connection, "/KWin", "supportInformation", &()).await?;
-            let compositing = property(&connection, "/Compositor", "org.kde.kwin.Compositing", "compositingType");
+            let compositing =
+                property(&connection, "/Compositor", "org.kde.kwin.Compositing", "compositingType");
             let compositing = compositing.await.ok();
             let pid = process(&connection).await.ok();
             Ok(Self { compositing, pid, ..Self::read(&information) })
@@ -47,7 +49,10 @@ impl Facts {
     /// Reads KWin's support information: lines of `name: value`.
     fn read(information: &str) -> Self {
         let value = |name: &str| {
-            information.lines().find_map(|line| line.trim().strip_prefix(name)?.trim().strip_prefix(':')).map(str::trim)
+            information
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(name)?.trim().strip_prefix(':'))
+                .map(str::trim)
         };
         let x11 = value("Operation Mode").is_some_and(|mode| mode.starts_with("X11"));
         Self { version: value("KWin version").and_then(version), x11, ..Self::default() }
@@ -55,7 +60,8 @@ impl Facts {
 
     /// `KWin 6.7.4`, or `KWin` when it does not say.
     pub fn title(&self) -> String {
-        self.version.map_or_else(|| KWIN.into(), |(major, minor, patch)| format!("KWin {major}.{minor}.{patch}"))
+        self.version
+            .map_or_else(|| KWIN.into(), |(major, minor, patch)| format!("KWin {major}.{minor}.{patch}"))
     }
 
     /// The X11 display that KWin keeps for X11 programs, and its authority file: KWin's wrapper hands them over as
@@ -99,7 +105,10 @@ async fn call<T>(
 where
     T: serde::de::DeserializeOwned + zbus::zvariant::Type,
 {
-    let reply = connection.call_method(Some(SERVICE), path, Some(SERVICE), method, arguments).await.map_err(failed)?;
+    let reply = connection
+        .call_method(Some(SERVICE), path, Some(SERVICE), method, arguments)
+        .await
+        .map_err(failed)?;
     reply.body().deserialize().map_err(failed)
 }
 
@@ -110,8 +119,10 @@ async fn property(
     name: &str,
 ) -> Result<String, DisplayError> {
     let properties = Some("org.freedesktop.DBus.Properties");
-    let reply =
-        connection.call_method(Some(SERVICE), path, properties, "Get", &(interface, name)).await.map_err(failed)?;
+    let reply = connection
+        .call_method(Some(SERVICE), path, properties, "Get", &(interface, name))
+        .await
+        .map_err(failed)?;
     let value: zbus::zvariant::OwnedValue = reply.body().deserialize().map_err(failed)?;
     String::try_from(value).map_err(|error| failed(error.into()))
 }
@@ -131,8 +142,10 @@ pub(crate) fn locked(config: &DisplayConfig, limit: Duration) -> bool {
     let asked = bus::wait(KWIN, "whether the session is locked", limit, async {
         let connection = bus::connect(KWIN, &address).await?;
         let name = "org.freedesktop.ScreenSaver";
-        let reply =
-            connection.call_method(Some(name), "/ScreenSaver", Some(name), "GetActive", &()).await.map_err(failed)?;
+        let reply = connection
+            .call_method(Some(name), "/ScreenSaver", Some(name), "GetActive", &())
+            .await
+            .map_err(failed)?;
         reply.body().deserialize::<bool>().map_err(failed)
     });
     asked.unwrap_or(false)
@@ -183,7 +196,9 @@ mod tests {
 
     #[test]
     fn support_information_tells_version_and_session() {
-        let facts = Facts::read("KWin Support Information:\n\nVersion\n=======\nKWin version: 6.7.4\nQt Version: 6.11.2\n\nOperation Mode: Wayland\n");
+        let facts = Facts::read(
+            "KWin Support Information:\n\nVersion\n=======\nKWin version: 6.7.4\nQt Version: 6.11.2\n\nOperation Mode: Wayland\n",
+        );
         assert_eq!(facts.version, Some((6, 7, 4)));
         assert_eq!(facts.title(), "KWin 6.7.4");
         assert!(!facts.x11);
@@ -196,7 +211,8 @@ mod tests {
 
     #[test]
     fn the_x11_display_is_read_from_the_arguments() {
-        let words = ["kwin_wayland", "--xwayland-display", ":1", "--xwayland-xauthority", "/run/x", "--xwayland"];
+        let words =
+            ["kwin_wayland", "--xwayland-display", ":1", "--xwayland-xauthority", "/run/x", "--xwayland"];
         assert_eq!(
             x11_arguments(&words),
             [("DISPLAY".into(), ":1".into()), ("XAUTHORITY".into(), "/run/x".into())]

@@ -1,11 +1,11 @@
 //! A connection to KWin on which every wait has a deadline.
 
+use super::protocol::outputs::kde_mode_list_v2::KdeModeListV2;
 use super::protocol::outputs::kde_output_configuration_v2::{self, KdeOutputConfigurationV2};
 use super::protocol::outputs::kde_output_device_mode_v2::{self, KdeOutputDeviceModeV2};
 use super::protocol::outputs::kde_output_device_registry_v2::{self, KdeOutputDeviceRegistryV2};
 use super::protocol::outputs::kde_output_device_v2::{self, KdeOutputDeviceV2};
 use super::protocol::outputs::kde_output_management_v2::KdeOutputManagementV2;
-use super::protocol::outputs::kde_mode_list_v2::KdeModeListV2;
 use super::protocol::screencast::zkde_screencast_stream_unstable_v1::{self, ZkdeScreencastStreamUnstableV1};
 use super::protocol::screencast::zkde_screencast_unstable_v1::ZkdeScreencastUnstableV1;
 use lumen_media::{DisplayError, NodeTarget, clock};
@@ -16,7 +16,9 @@ use std::path::Path;
 use std::time::Duration;
 use wayland_client::backend::{ObjectId, WaylandError};
 use wayland_client::protocol::{wl_callback, wl_registry};
-use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_noop, event_created_child};
+use wayland_client::{
+    Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_noop, event_created_child,
+};
 use wayland_protocols_plasma::output_order::v1::client::kde_output_order_v1::{self, KdeOutputOrderV1};
 
 /// Name in errors.
@@ -127,12 +129,21 @@ impl State {
 
     /// Whether this is KWin at all.
     pub fn is_kwin(&self) -> bool {
-        ["kde_output_management_v2", "zkde_screencast_unstable_v1", "org_kde_plasma_virtual_desktop_management"]
-            .iter()
-            .any(|interface| self.version(interface).is_some())
+        [
+            "kde_output_management_v2",
+            "zkde_screencast_unstable_v1",
+            "org_kde_plasma_virtual_desktop_management",
+        ]
+        .iter()
+        .any(|interface| self.version(interface).is_some())
     }
 
-    fn bind_device(&mut self, registry: &wl_registry::WlRegistry, global: &Global, handle: &QueueHandle<Self>) {
+    fn bind_device(
+        &mut self,
+        registry: &wl_registry::WlRegistry,
+        global: &Global,
+        handle: &QueueHandle<Self>,
+    ) {
         let device = registry.bind(global.name, global.version.min(20), handle, ());
         self.devices.push(Device::new(device, Some(global.name)));
     }
@@ -212,12 +223,6 @@ impl Link {
         self.wait(until, |state| (state.syncs != before).then_some(()))
     }
 
-    /// Sends what was asked, without waiting.
-    pub fn flush(&self) {
-        // A connection that broke shows itself at the next wait.
-        let _ = self.connection.flush();
-    }
-
     /// Handles events until `done` has its answer.
     pub fn wait<T>(
         &mut self,
@@ -225,9 +230,7 @@ impl Link {
         mut done: impl FnMut(&State) -> Option<T>,
     ) -> Result<T, Stopped> {
         loop {
-            self.queue
-                .dispatch_pending(&mut self.state)
-                .map_err(|error| Stopped::Lost(error.to_string()))?;
+            self.queue.dispatch_pending(&mut self.state).map_err(|error| Stopped::Lost(error.to_string()))?;
             if let Some(answer) = done(&self.state) {
                 return Ok(answer);
             }
@@ -288,8 +291,7 @@ fn readable(connection: BorrowedFd<'_>, blocked: bool, until: Until<'_>) -> Resu
     // Without an end the connection itself stands in; it is asked for nothing there.
     let (end, end_wanted) =
         until.end.map_or((connection.as_fd(), PollFlags::empty()), |end| (end, PollFlags::IN));
-    let mut fds =
-        [PollFd::from_borrowed_fd(connection, wanted), PollFd::from_borrowed_fd(end, end_wanted)];
+    let mut fds = [PollFd::from_borrowed_fd(connection, wanted), PollFd::from_borrowed_fd(end, end_wanted)];
     let left = until.deadline.map(|deadline| deadline.since(clock::now()));
     let timeout = left.map(|left| Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),

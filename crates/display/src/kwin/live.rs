@@ -88,7 +88,8 @@ pub(crate) fn create(
     socket: &Path,
     mode: Mode,
 ) -> Result<(Keepalive, Made), DisplayError> {
-    let system = |error: std::io::Error| DisplayError::Other(format!("an output in KWin needs a thread: {error}"));
+    let system =
+        |error: std::io::Error| DisplayError::Other(format!("an output in KWin needs a thread: {error}"));
     let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| system(error.into()))?);
     let (answer, made) = sync_channel(1);
     let job = Job { config: config.clone(), socket: socket.to_owned(), mode };
@@ -101,9 +102,9 @@ pub(crate) fn create(
         .map_err(system)?;
     let keepalive = Keepalive { end, thread: Some(thread) };
     // Every wait of the thread has its deadline, so this one needs none.
-    let made = made
-        .recv()
-        .unwrap_or_else(|_| Err(DisplayError::Other("making an output in KWin failed inside Lumen".into())))?;
+    let made = made.recv().unwrap_or_else(|_| {
+        Err(DisplayError::Other("making an output in KWin failed inside Lumen".into()))
+    })?;
     Ok((keepalive, made))
 }
 
@@ -138,7 +139,9 @@ fn restore_left_over(config: &DisplayConfig, socket: &Path, until: Until<'_>) ->
             tracing::info!("restoring the layout of KWin's outputs that an earlier run of Lumen changed");
         }
         if outputs.arrange(&goal, until)? == Applied::No {
-            tracing::warn!("KWin refused the layout of before; look at System Settings, Display Configuration");
+            tracing::warn!(
+                "KWin refused the layout of before; look at System Settings, Display Configuration"
+            );
         }
         entry.done();
     }
@@ -173,7 +176,8 @@ fn keep(job: Job, answer: &SyncSender<Result<Made, DisplayError>>, end: Borrowed
     if answer.send(made).is_err() || failed {
         return;
     }
-    match live.link.wait(Until { deadline: None, end: Some(end) }, |state| state.stream.closed.then_some(())) {
+    match live.link.wait(Until { deadline: None, end: Some(end) }, |state| state.stream.closed.then_some(()))
+    {
         Ok(()) => tracing::warn!(output = live.name, "KWin ended the stream of its virtual output"),
         Err(Stopped::Lost(cause)) => {
             live.lost = true;
@@ -218,7 +222,8 @@ impl Live {
         let desk = desks.entry(self.job.socket.clone()).or_default();
         if first {
             desk.before = outputs.layout();
-            let written = Entry::write(&self.job.config.state_dir, &journal_name(&self.job.socket), &desk.before);
+            let written =
+                Entry::write(&self.job.config.state_dir, &journal_name(&self.job.socket), &desk.before);
             desk.entry = written
                 .inspect_err(|error| tracing::warn!(%error, "the layout of before cannot be written down"))
                 .ok();
@@ -307,8 +312,13 @@ impl Live {
                 if !device.enabled {
                     tracing::info!(output = name, "KWin remembers the output as off; turning it on");
                     let mut goal = outputs.layout();
-                    goal.places.iter_mut().filter(|place| place.name == name).for_each(|place| place.enabled = true);
-                    outputs.arrange(&goal, until).map_err(|stopped| stopped.into_error("its outputs", LIMIT))?;
+                    goal.places
+                        .iter_mut()
+                        .filter(|place| place.name == name)
+                        .for_each(|place| place.enabled = true);
+                    outputs
+                        .arrange(&goal, until)
+                        .map_err(|stopped| stopped.into_error("its outputs", LIMIT))?;
                 }
                 if let Some(node) = node {
                     return Ok(node);
@@ -343,7 +353,8 @@ impl Live {
         let right_size = right_size.filter(|mode| (mode.width, mode.height) == size).map(|mode| mode.refresh);
         for place in goal.places.iter_mut().filter(|place| place.name == self.name) {
             let fits = place.mode.is_some_and(|(width, height, _)| (width, height) == size);
-            if !fits && let Some(refresh) = right_size.clone().min_by_key(|refresh| refresh.abs_diff(60_000)) {
+            if !fits && let Some(refresh) = right_size.clone().min_by_key(|refresh| refresh.abs_diff(60_000))
+            {
                 place.mode = Some((size.0, size.1, refresh));
             }
         }

@@ -13,18 +13,20 @@ use crate::backend::{Backend, Finding, State};
 use crate::no_input::NoInput;
 use crate::{DisplayConfig, DisplayKind};
 use facts::Facts;
-use link::{KWIN, Link, Until};
+use link::{KWIN, Link, Stopped, Until};
 use lumen_media::{
     AppLaunch, DisplayError, Mode, OutputSource, PathReport, PipeWireTarget, RateRequest, VirtualDisplay,
-    VirtualOutput, clock,
+    VirtualOutput,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) const BACKEND: Backend = Backend { kind: DisplayKind::Kwin, look, open, clean_up };
 
-/// How long one socket gets to say what it is.
-const GREETING: Duration = Duration::from_millis(600);
+/// How long one socket gets to say what it is, when we only look.
+const GLANCE: Duration = Duration::from_millis(900);
+/// The same, when an output is wanted: KWin may be busy drawing.
+const GREETING: Duration = Duration::from_secs(2);
 /// How long KWin gets to talk about itself.
 const TALK: Duration = Duration::from_millis(900);
 
@@ -33,21 +35,29 @@ struct KwinDisplay {
 }
 
 fn look(config: &DisplayConfig) -> Finding {
+    let found = find(config, GLANCE);
     let facts = Facts::ask(config, TALK);
-    let finding = |state, version| Finding { kind: DisplayKind::Kwin, state, version };
-    let Some((_, link)) = find(config, Until::within(Duration::from_secs(1))) else {
-        return if facts.x11 {
-            let cause = format!("{} runs on X11, where it has no virtual outputs", facts.title());
-            let remedy = "Choose the Plasma session on Wayland at the login".into();
-            finding(State::Obstructed { cause, remedy }, facts.title())
-        } else {
-            Finding::absent(DisplayKind::Kwin)
-        };
-    };
-    let state = obstacle::find(config, &facts, &link.state).map_or(State::Ready, |obstacle| {
-        State::Obstructed { cause: obstacle.cause, remedy: obstacle.remedy }
-    });
-    finding(state, facts.title())
+    let finding = |state| Finding { kind: DisplayKind::Kwin, state, version: facts.title() };
+    let obstructed = |cause: String, remedy: &str| State::Obstructed { cause, remedy: remedy.into() };
+    match found {
+        Ok((_, link)) => finding(obstacle::find(config, &facts, &link.state).map_or(State::Ready, |obstacle| {
+            State::Obstructed { cause: obstacle.cause, remedy: obstacle.remedy }
+        })),
+        Err(_) if facts.x11 => finding(obstructed(
+            format!("{} runs on X11, where it has no virtual outputs", facts.title()),
+            "Choose the Plasma session on Wayland at the login",
+        )),
+        Err(Missing { silent: Some(socket) }) if is_expected(config) => finding(obstructed(
+            format!("it does not answer at {}", socket.display()),
+            "Look whether Plasma hangs; log out and in again",
+        )),
+        Err(_) => Finding::absent(DisplayKind::Kwin),
+    }
+}
+
+/// Whether the session says that it is Plasma's.
+fn is_expected(config: &DisplayConfig) -> bool {
+    config.session.current_desktop().iter().any(|name| name == "kde")
 }
 
 fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError> {
@@ -55,20 +65,34 @@ fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>
 }
 
 fn clean_up(config: &DisplayConfig) {
-    if let Some((socket, _)) = find(config, Until::within(Duration::from_secs(1))) {
+    if let Ok((socket, _)) = find(config, GLANCE) {
         live::clean_up(config, &socket);
     }
 }
 
-/// KWin's socket, and a connection that knows its globals. Sockets that do not answer are passed over.
-fn find(config: &DisplayConfig, until: Until<'_>) -> Option<(PathBuf, Link)> {
-    config.session.wayland_sockets().into_iter().find_map(|socket| {
-        let greeting = clock::now() + GREETING;
-        let deadline = until.deadline.map_or(greeting, |deadline| deadline.min(greeting));
-        let link = Link::open(&socket, Until { deadline: Some(deadline), end: until.end });
-        let link = link.inspect_err(|stopped| tracing::debug!(socket = %socket.display(), ?stopped, "no answer"));
-        Some((socket, link.ok().filter(|link| link.state.is_kwin())?))
-    })
+/// No KWin was found.
+struct Missing {
+    /// A compositor that may be one, but said nothing in time.
+    silent: Option<PathBuf>,
+}
+
+/// KWin's socket, and a connection that knows its globals. `limit` is for all sockets together.
+fn find(config: &DisplayConfig, limit: Duration) -> Result<(PathBuf, Link), Missing> {
+    let until = Until::within(limit);
+    let mut silent = None;
+    for socket in config.session.wayland_sockets() {
+        match Link::open(&socket, until) {
+            Ok(link) if link.state.is_kwin() => return Ok((socket, link)),
+            Ok(_) => {}
+            Err(stopped) => {
+                tracing::debug!(socket = %socket.display(), ?stopped, "no answer");
+                if let Stopped::Deadline = stopped {
+                    silent.get_or_insert(socket);
+                }
+            }
+        }
+    }
+    Err(Missing { silent })
 }
 
 impl VirtualDisplay for KwinDisplay {
@@ -77,12 +101,15 @@ impl VirtualDisplay for KwinDisplay {
     }
 
     fn create(&self, mode: Mode, _launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
-        let found = find(&self.config, Until::within(Duration::from_secs(2)));
-        let (socket, link) = found.ok_or_else(|| DisplayError::Absent {
-            backend: KWIN,
-            looked_for: format!("Wayland sockets in {}", self.config.session.runtime_dir.display()),
+        let (socket, _) = find(&self.config, GREETING).map_err(|missing| match missing.silent {
+            Some(socket) => {
+                Stopped::Deadline.into_error(&format!("a greeting at {}", socket.display()), GREETING)
+            }
+            None => DisplayError::Absent {
+                backend: KWIN,
+                looked_for: format!("Wayland sockets in {}", self.config.session.runtime_dir.display()),
+            },
         })?;
-        drop(link);
         let (keepalive, made) = live::create(&self.config, &socket, mode)?;
         let target = PipeWireTarget {
             remote_fd: None,
@@ -127,7 +154,7 @@ impl KwinDisplay {
         ];
         env.extend(session.bus_address().map(|address| pair("DBUS_SESSION_BUS_ADDRESS", address)));
         let facts = Facts::ask(&self.config, TALK);
-        env.extend(facts.version.map(|(major, ..)| pair("KDE_SESSION_VERSION", major.to_string())));
+        env.extend(session.variable("KDE_SESSION_VERSION").map(|value| pair("KDE_SESSION_VERSION", value.into())));
         let mut x11 = facts.x11_display();
         if x11.is_empty() {
             let inherited = ["DISPLAY", "XAUTHORITY"].into_iter();

@@ -124,8 +124,11 @@ mod tests {
 
     #[test]
     fn qpainter_is_named_and_opengl_is_fine() {
-        let painter = judge(&facts(Some((6, 7, 4)), "qpainter"), Some(6), || Grant::Missing).expect("an obstacle");
-        assert!(!painter.forbidden && painter.cause.contains("QPainter") && painter.remedy.contains("/dev/dri"));
+        let painter =
+            judge(&facts(Some((6, 7, 4)), "qpainter"), Some(6), || Grant::Missing).expect("an obstacle");
+        assert!(
+            !painter.forbidden && painter.cause.contains("QPainter") && painter.remedy.contains("/dev/dri")
+        );
         assert_eq!(judge(&facts(Some((6, 7, 4)), "gl2"), Some(6), || Grant::Missing), None);
         assert_eq!(judge(&Facts::default(), Some(4), || Grant::Missing), None);
     }

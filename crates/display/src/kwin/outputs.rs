@@ -97,8 +97,7 @@ impl Outputs {
                 configuration.enable(proxy, i32::from(enable));
             }
             if let Some(wanted) = change.mode {
-                let mode =
-                    device.modes.iter().find(|mode| (mode.width, mode.height, mode.refresh) == wanted);
+                let mode = device.modes.iter().find(|mode| (mode.width, mode.height, mode.refresh) == wanted);
                 if let Some(mode) = mode {
                     configuration.mode(proxy, &mode.proxy);
                 }

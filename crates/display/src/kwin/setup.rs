@@ -99,7 +99,8 @@ pub fn install(config: &DisplayConfig, executable: &Path) -> Result<SetupReport,
     let there = read(&file)?;
     let written = there.as_deref() != Some(text.as_str());
     if written {
-        replace(&file, &text).map_err(|source| SetupError::File { path: file.display().to_string(), source })?;
+        replace(&file, &text)
+            .map_err(|source| SetupError::File { path: file.display().to_string(), source })?;
     }
     let mut warnings = Vec::new();
     if has_capabilities(&executable) {
@@ -142,7 +143,11 @@ pub(crate) fn grant(config: &DisplayConfig) -> Grant {
         Ok(text) => {
             let exec = text.lines().find_map(|line| line.strip_prefix("Exec=")).unwrap_or_default();
             let ours = running.and_then(|running| exec_value(&running).ok());
-            if ours.is_some_and(|ours| ours == exec) { Grant::Written(file) } else { Grant::Other(exec.to_owned()) }
+            if ours.is_some_and(|ours| ours == exec) {
+                Grant::Written(file)
+            } else {
+                Grant::Other(exec.to_owned())
+            }
         }
     }
 }
@@ -158,9 +163,8 @@ fn has_capabilities(executable: &Path) -> bool {
 }
 
 fn entry_file(config: &DisplayConfig) -> Option<PathBuf> {
-    let absolute = |name: &str| {
-        config.session.variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
-    };
+    let absolute =
+        |name: &str| config.session.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
     Some(data.join("applications").join(FILE))
 }
@@ -173,7 +177,11 @@ fn read(file: &Path) -> Result<Option<String>, SetupError> {
         Err(source) => Err(SetupError::File { path: path(), source }),
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            if text.lines().any(|line| line == MARK) { Ok(Some(text)) } else { Err(SetupError::Foreign { path: path() }) }
+            if text.lines().any(|line| line == MARK) {
+                Ok(Some(text))
+            } else {
+                Err(SetupError::Foreign { path: path() })
+            }
         }
     }
 }
@@ -226,17 +234,19 @@ fn exec_value(executable: &Path) -> Result<String, SetupError> {
     if path.chars().any(char::is_control) {
         return Err(refuse("its path has control characters"));
     }
-    Ok(escape(path))
-}
-
-fn escape(path: &str) -> String {
-    path.to_owned()
+    // The specification has ways to write them; KWin 6.7 finds the program by none of those.
+    if path.contains(['"', '`', '$', '\\', '%']) {
+        return Err(refuse("its path has one of \" ` $ \\ %, by which KWin does not find it"));
+    }
+    // What the specification reserves is quoted, as it demands.
+    let reserved = [' ', '\'', '<', '>', '~', '|', '&', ';', '*', '?', '#', '(', ')'];
+    Ok(if path.contains(reserved) { format!("\"{path}\"") } else { path.to_owned() })
 }
 
 /// Whether KWin hands out its screens, as soon as it does.
 fn wait_seen(config: &DisplayConfig) -> Option<bool> {
+    let (socket, _) = super::find(config, NOTICE).ok()?;
     let until = Until::within(NOTICE);
-    let (socket, _) = super::find(config, until)?;
     loop {
         let link = Link::open(&socket, until).ok()?;
         if link.state.version("zkde_screencast_unstable_v1").is_some() {
@@ -246,5 +256,97 @@ fn wait_seen(config: &DisplayConfig) -> Option<bool> {
             return Some(false);
         }
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(home: &Path) -> DisplayConfig {
+        let mut config = DisplayConfig::new(home);
+        config.session.variables.insert("HOME".into(), home.display().to_string());
+        config
+    }
+
+    fn program(folder: &Path, name: &str) -> PathBuf {
+        let program = folder.join(name);
+        fs::write(&program, "").expect("written");
+        program
+    }
+
+    #[test]
+    fn an_entry_is_written_once_renewed_and_removed() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let config = config(dir.path());
+        let first = install(&config, &program(dir.path(), "lumen")).expect("installed");
+        assert!(first.written && first.seen.is_none() && first.warnings.is_empty(), "{first:?}");
+        let text = fs::read_to_string(&first.file).expect("there");
+        let exec = fs::canonicalize(dir.path()).expect("there").join("lumen");
+        assert!(text.contains(&format!("\nExec={}\n", exec.display())), "{text}");
+        assert!(
+            text.contains("\nNoDisplay=true\n") && text.contains("zkde_screencast_unstable_v1"),
+            "{text}"
+        );
+        assert!(first.file.starts_with(dir.path().join(".local/share/applications")));
+
+        let again = install(&config, &program(dir.path(), "lumen")).expect("installed");
+        assert!(!again.written);
+        let other = install(&config, &program(dir.path(), "other")).expect("installed");
+        assert!(other.written && other.file == first.file);
+        let named = dir.path().canonicalize().expect("there").join("other").display().to_string();
+        assert_eq!(grant(&config), Grant::Other(named));
+
+        assert_eq!(remove(&config).expect("removed"), Some(first.file.clone()));
+        assert!(!first.file.exists());
+        assert_eq!(
+            fs::read_dir(first.file.parent().expect("a folder")).expect("there").count(),
+            0,
+            "nothing is left"
+        );
+        assert_eq!(remove(&config).expect("nothing to do"), None);
+        assert_eq!(grant(&config), Grant::Missing);
+    }
+
+    #[test]
+    fn the_data_folder_is_that_of_the_session() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut config = config(dir.path());
+        let data = dir.path().join("data");
+        config.session.variables.insert("XDG_DATA_HOME".into(), data.display().to_string());
+        let report = install(&config, Path::new("/proc/self/exe")).expect("installed");
+        assert_eq!(report.file, data.join("applications").join(FILE));
+        assert_eq!(grant(&config), Grant::Written(report.file));
+        config.session.variables.clear();
+        assert!(matches!(install(&config, Path::new("/proc/self/exe")), Err(SetupError::NoHome)));
+    }
+
+    #[test]
+    fn a_foreign_file_is_left_alone() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let config = config(dir.path());
+        let file = entry_file(&config).expect("a place");
+        fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        fs::write(&file, "[Desktop Entry]\nName=mine\n").expect("written");
+        let program = program(dir.path(), "lumen");
+        assert!(matches!(install(&config, &program), Err(SetupError::Foreign { .. })));
+        assert!(matches!(remove(&config), Err(SetupError::Foreign { .. })));
+        assert_eq!(fs::read_to_string(&file).expect("there"), "[Desktop Entry]\nName=mine\n");
+    }
+
+    #[test]
+    fn paths_are_quoted_or_refused() {
+        let value = |path: &str| exec_value(Path::new(path));
+        assert_eq!(value("/usr/bin/lumen").expect("plain"), "/usr/bin/lumen");
+        assert_eq!(value("/my games/lumen").expect("quoted"), "\"/my games/lumen\"");
+        assert_eq!(value("/a;b/lumen").expect("quoted"), "\"/a;b/lumen\"");
+        for path in
+            ["lumen", "/a\nb", "/100%/lumen", "/a$b", "/a\\b", "/a\"b", "/a`b", "/usr/bin/lumen (deleted)"]
+        {
+            let error = value(path).expect_err(path).to_string();
+            assert!(error.contains("Install Lumen somewhere else"), "{error}");
+        }
+        let missing = install(&config(Path::new("/nowhere")), Path::new("/nowhere/lumen"));
+        assert!(matches!(missing, Err(SetupError::Program { .. })));
     }
 }
