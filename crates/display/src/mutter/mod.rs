@@ -49,14 +49,9 @@ async fn examine(config: &DisplayConfig) -> Result<(State, String), DisplayError
             cause: "it runs without org.gnome.Mutter.RemoteDesktop".into(),
             remedy: "Log into a Wayland session of GNOME 42 or newer".into(),
         }
-    } else if peer.screen_is_locked().await {
-        // Not in each look: where nothing is locked, there is no need to try.
-        match session::probe(&peer).await {
-            Ok(()) => State::Ready,
-            Err(error) => obstructed(&error),
-        }
     } else {
-        State::Ready
+        // One that hangs stays on the bus, and one that is locked answers all but this.
+        session::probe(&peer).await.map_or_else(|error| obstructed(&error), |()| State::Ready)
     };
     peer.close().await;
     Ok((state, version))

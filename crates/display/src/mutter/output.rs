@@ -6,7 +6,7 @@ use super::session::{Offer, Session};
 use super::topology::{Desk, desk_of};
 use super::{NAME, find, surroundings};
 use crate::no_input::NoInput;
-use crate::{DisplayConfig, Topology, bus};
+use crate::{DisplayConfig, bus};
 use lumen_media::{
     DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest, VirtualOutput,
 };

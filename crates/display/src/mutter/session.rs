@@ -48,12 +48,7 @@ impl Session {
     /// # Errors
     /// [`DisplayError::Locked`] while the session is locked, and whatever Mutter answers.
     pub async fn start(peer: &Peer, mode: Mode, offer: Offer) -> Result<(Self, MessageStream), DisplayError> {
-        let remote = match create(peer).await {
-            Err(DisplayError::Forbidden { cause, remedy, .. }) => {
-                return Err(refused(peer, cause, remedy).await);
-            }
-            created => created?,
-        };
+        let remote = create(peer).await?;
         let remote_session = Address { path: remote.as_str(), interface: REMOTE_DESKTOP_SESSION };
         let closed = peer.signals(remote_session, "Closed").await?;
         let id: String = text(peer.property(remote_session, "SessionId").await?)?;
@@ -105,24 +100,21 @@ impl Session {
     }
 }
 
-/// Whether a session could be made now; it ends with the connection of `peer`.
+/// Whether a session could be made now: makes one that is never started, and ends with the connection of `peer`.
 pub(super) async fn probe(peer: &Peer) -> Result<(), DisplayError> {
-    match create(peer).await {
-        Err(DisplayError::Forbidden { cause, remedy, .. }) => Err(refused(peer, cause, remedy).await),
-        created => created.map(|_| ()),
-    }
+    create(peer).await.map(|_| ())
 }
 
 async fn create(peer: &Peer) -> Result<OwnedObjectPath, DisplayError> {
-    read(&peer.call(REMOTE_DESKTOP, "CreateSession", &()).await?)
-}
-
-/// GNOME Shell forbids sessions while the lock screen is up, and says so in English only in the text.
-async fn refused(peer: &Peer, cause: String, remedy: String) -> DisplayError {
-    if peer.screen_is_locked().await {
-        return DisplayError::Locked { backend: DESKTOP };
+    match peer.call(REMOTE_DESKTOP, "CreateSession", &()).await {
+        Ok(created) => read(&created),
+        // GNOME Shell inhibits sessions while its lock screen is up. Mutter answers that with the error that it has for
+        // everything, and a text which is not translated.
+        Err(DisplayError::Other(text)) if text.contains("inhibited") || peer.screen_is_locked().await => {
+            Err(DisplayError::Locked { backend: DESKTOP })
+        }
+        Err(error) => Err(error),
     }
-    DisplayError::Forbidden { backend: DESKTOP, cause, remedy }
 }
 
 /// What `RecordVirtual` is asked for.
