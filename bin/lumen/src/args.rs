@@ -1,7 +1,7 @@
 //! The command line.
 
 use lexopt::prelude::*;
-use lumen_host::m0;
+use lumen_host::{m0, setup};
 use std::path::PathBuf;
 
 /// What the user asked for.
@@ -43,6 +43,8 @@ pub enum Command {
     Reload,
     /// `doctor`
     Doctor,
+    /// `setup [--portal] [--remove]`
+    Setup(setup::Request),
     /// `m0`
     M0(m0::Request),
     /// `bench …`, handed on to the `lumen-bench` program.
@@ -67,8 +69,13 @@ Usage: lumen [--config FILE] COMMAND
   status [--json]          what the host is doing
   reload                   read the configuration again
   doctor                   what this machine can do, and what is in the way
+  setup                    let Lumen make outputs in KDE Plasma
+       --portal            and show monitors through its portal unasked
+       --remove            take all of that back
   m0 --out FILE            capture, encode, write a file
-       --source SOURCE     built-in (default) or test-pattern
+       --source SOURCE     built-in (default), virtual (what serve would use),
+                           kwin-virtual, mutter-virtual, sway-virtual, hyprland,
+                           gamescope, portal, test-pattern
        --mode MODE         for example 1920x1080@60 (default 1280x720@60)
        --codec CODEC       h264 (default), hevc, av1
        --seconds N         default 5
@@ -115,6 +122,7 @@ fn command(
         "status" => Command::Status { json: false },
         "reload" => Command::Reload,
         "doctor" => Command::Doctor,
+        "setup" => Command::Setup(setup::Request::default()),
         "m0" => Command::M0(m0::Request {
             source: "built-in".into(),
             mode: "1280x720@60".into(),
@@ -136,6 +144,8 @@ fn command(
             (Value(value), Command::Pair { pin, .. }) if pin.is_none() => *pin = Some(value.string()?),
             (Value(value), Command::Unpair { client }) if client.is_empty() => *client = value.string()?,
             (Long("json"), Command::Status { json }) => *json = true,
+            (Long("remove"), Command::Setup(setup)) => setup.remove = true,
+            (Long("portal"), Command::Setup(setup)) => setup.portal = true,
             (Long("source"), Command::M0(m0)) => m0.source = parser.value()?.string()?,
             (Long("mode"), Command::M0(m0)) => m0.mode = parser.value()?.string()?,
             (Long("codec"), Command::M0(m0)) => m0.codec = parser.value()?.string()?,
@@ -184,6 +194,8 @@ mod tests {
             parsed("bench --seconds 3").map(|a| a.command),
             Ok(Command::Bench(vec!["--seconds".into(), "3".into()]))
         );
+        let setup = setup::Request { remove: true, portal: false };
+        assert_eq!(parsed("setup --remove").map(|a| a.command), Ok(Command::Setup(setup)));
         let Ok(Arguments { command: Command::M0(m0), .. }) =
             parsed("m0 --out x.mkv --seconds 2 -- testcard --style box")
         else {

@@ -73,6 +73,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             print!("{report}");
             Ok(if report.has_problems() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
+        Command::Setup(request) => {
+            let program = std::env::current_exe().context("finding this program's path")?;
+            println!("{}", lumen_host::setup::run(request, &program, &config, &environment, &paths)?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::M0(request) => {
             let interrupted = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
             for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

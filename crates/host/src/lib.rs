@@ -24,6 +24,7 @@ pub mod processes;
 mod recovery;
 mod resources;
 mod runtime;
+pub mod setup;
 pub mod status;
 pub mod stream;
 mod supervisor;
