@@ -141,11 +141,20 @@ pub(crate) fn version_of(
     let output = session.command(program_path).args(arguments).output();
     let output = output.map_err(|cause| LabError::Spawn { program: program.to_owned(), cause })?;
     let both = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&both);
+    let text = without_colours(&String::from_utf8_lossy(&both));
     let line = text.lines().map(str::trim).find(|line| line.bytes().any(|byte| byte.is_ascii_digit()));
-    let line =
-        line.ok_or_else(|| LabError::Answer { program: program.to_owned(), answer: text.to_string() })?;
+    let line = line.ok_or_else(|| LabError::Answer { program: program.to_owned(), answer: text.clone() })?;
     Ok(line.to_owned())
+}
+
+/// `text` without terminal sequences (`ESC [ … letter`), which gamescope prints into files too.
+fn without_colours(text: &str) -> String {
+    let mut pieces = text.split("\u{1b}[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        plain += piece.split_once(|letter: char| letter.is_ascii_alphabetic()).map_or("", |(_, rest)| rest);
+    }
+    plain
 }
 
 /// Starts a compositor and waits for a Wayland socket that was not there before.
@@ -172,4 +181,13 @@ pub(crate) fn start_with_socket(
         session.wayland_displays().into_iter().find(|display| !before.contains(display))
     })?;
     Ok((process, display))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn colours_are_taken_out() {
+        assert_eq!(super::without_colours("[\u{1b}[0;34mInfo\u{1b}[0m] 3.16.24"), "[Info] 3.16.24");
+        assert_eq!(super::without_colours("plain 1"), "plain 1");
+    }
 }

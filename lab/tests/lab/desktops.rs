@@ -68,6 +68,14 @@ fn mutter() {
 }
 
 #[test]
+fn mutter_with_its_portal() {
+    in_session("mutter-portal", &["mutter", "pipewire", "xdg-desktop-portal-gnome"], |session| {
+        let mutter = Mutter::start(session, &MutterOptions::default()).unwrap();
+        Portals::start(&mutter, PortalKind::Gnome).unwrap();
+    });
+}
+
+#[test]
 fn kwin() {
     in_session("kwin", &["kwin_wayland", "pipewire"], |session| {
         let kwin = Kwin::start(session, &KwinOptions { outputs: 2, ..KwinOptions::default() }).unwrap();
