@@ -1,6 +1,7 @@
 //! A private desktop session: directories, buses, PipeWire.
 
 use crate::{FOLDERS, LabError, Process, find, wait_for};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,8 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Sockets lie below the runtime directory and their paths end at 107 bytes: a short place, whatever `TMPDIR` says.
+/// Sockets lie below the runtime directory, and their paths may have 107 bytes, of which Hyprland needs 80: a short place,
+/// whatever `TMPDIR` says, and a short name.
 const PLACE: &str = "/tmp";
+const PREFIX: &str = "lumlab-";
 /// For a daemon to open its socket or take its name.
 pub(crate) const START: Duration = Duration::from_secs(10);
 
@@ -41,6 +44,8 @@ pub struct Session {
 struct Inner {
     name: String,
     place: TempDir,
+    /// Locked while the session lives; closed by the kernel when this process is killed.
+    _lock: fs::File,
     env: BTreeMap<String, String>,
     daemons: Mutex<Daemons>,
 }
@@ -68,8 +73,10 @@ impl Session {
     /// # Errors
     /// When a daemon does not start.
     pub fn start_with(name: &str, options: SessionOptions) -> Result<Self, LabError> {
-        let place = tempfile::Builder::new().prefix("lumen-").rand_bytes(5).tempdir_in(PLACE);
+        remove_abandoned();
+        let place = tempfile::Builder::new().prefix(PREFIX).rand_bytes(5).tempdir_in(PLACE);
         let place = place.map_err(LabError::file(PLACE))?;
+        let lock = lock(place.path())?;
         let env = environment(place.path());
         for folder in
             ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"]
@@ -80,7 +87,7 @@ impl Session {
         for folder in [place.path().join("log"), place.path().join("services")] {
             fs::create_dir(&folder).map_err(LabError::file(folder))?;
         }
-        let inner = Inner { name: name.to_owned(), place, env, daemons: Mutex::default() };
+        let inner = Inner { name: name.to_owned(), place, _lock: lock, env, daemons: Mutex::default() };
         let session = Self { inner: Arc::new(inner) };
         session.start_bus()?;
         if options.system_bus {
@@ -394,6 +401,31 @@ impl Inner {
             let lines: Vec<_> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(15)..].join("\n    ");
             eprintln!("log of {} in session {}:\n    {tail}", path.display(), self.name);
+        }
+    }
+}
+
+/// Marks `place` as that of a living session.
+fn lock(place: &Path) -> Result<fs::File, LabError> {
+    let (early, path) = (place.join("lock.new"), place.join("lock"));
+    let file = fs::File::create(&early).map_err(LabError::file(&early))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(std::io::Error::from)
+        .map_err(LabError::file(&early))?;
+    // Only under this name is it looked at, so nobody finds it unlocked in between.
+    fs::rename(&early, &path).map_err(LabError::file(&path))?;
+    Ok(file)
+}
+
+/// Removes the places of sessions whose tests were killed: nobody holds their locks.
+fn remove_abandoned() {
+    let entries = fs::read_dir(PLACE).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let abandoned = fs::File::open(entry.path().join("lock"))
+            .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
+        if abandoned {
+            // Another test may be at it too.
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

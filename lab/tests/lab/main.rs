@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// What is left of a session whose runtime directory was `runtime_dir`: the directory, and processes that carry it.
 fn remains(runtime_dir: &std::path::Path) -> (bool, Vec<String>) {
     let wanted = runtime_dir.display().to_string();
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let entries = std::fs::read_dir("/proc").expect("Linux").flatten();
     let processes = entries
         .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()))
         .filter(|entry| {
