@@ -65,8 +65,9 @@ pub(super) type Motion = (f64, f64);
 /// would leave all monitors at the edge of the one where it began: a long way to the bottom right ends in the corner of
 /// the monitor that the pointer is on, and from that corner the way is known. Each monitor is tried in turn, by its
 /// right edge. As ours is to the right of all others, a pointer that is on it stays there, and one that is on a monitor
-/// which is yet to come cannot get onto one that was tried. (The top left corner would do as well, but opens GNOME's
-/// overview.)
+/// which is yet to come cannot get onto one that was tried. The long way is gone twice, since the shell's barriers hold
+/// up a pointer that rests at one (as at the start, in the top left corner). That corner would not do as the goal: it
+/// opens the overview.
 pub(super) fn way_to(layout: &Layout, connector: &str) -> Vec<Motion> {
     const FAR: f64 = 100_000.0;
     let Some(target) = layout.placed.iter().find(|placed| placed.shows(connector)) else {
@@ -85,7 +86,7 @@ pub(super) fn way_to(layout: &Layout, connector: &str) -> Vec<Motion> {
     // At last from ours itself: from its corner back to its middle.
     corners.push((target.x + width - 1, target.y + height - 1));
     let motions = corners.iter().map(|corner| (f64::from(x - corner.0), f64::from(y - corner.1)));
-    motions.flat_map(|motion| [(FAR, FAR), motion]).collect()
+    motions.flat_map(|motion| [(FAR, FAR), (FAR, FAR), motion]).collect()
 }
 
 #[cfg(test)]

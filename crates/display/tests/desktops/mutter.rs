@@ -504,14 +504,20 @@ fn a_locked_gnome_says_so_and_serves_again_when_unlocked() {
     let config = config(&session.runtime_dir().display().to_string(), state.path(), Topology::Primary);
     let chooser = Chooser::new(DisplayKind::Mutter, config).expect("a chooser");
     assert_eq!(finding(&chooser), State::Ready);
-    // Without windows the shell begins with its overview.
-    eval(&session, "Main.overview.hide(); Main.layoutManager.startInOverview");
     let before = layout(&session);
     let output = chooser.create(mode(1264, 720, 60_000), &AppLaunch::default()).expect("an output");
+    // Not where it was: in the top left corner, at the barriers of the shell.
+    assert_eq!(eval(&session, "global.get_pointer().join()"), "\"1912,360,0\"");
     let mut frames = eyes::open(output.source, output.effective_mode, session.runtime_dir());
     let mut card = session.command(eyes::testcard());
     card.envs(output.env.iter().cloned()).args(["--clock", "callback"]);
     let _card = session.spawn("card", card).expect("the test card");
+    // A shell that has just started opens its overview when it gets to it.
+    wait_for("the card in front", SOON * 3, || {
+        eval(&session, "Main.overview.hide()");
+        (look(frames.as_mut(), 1, SOON / 10).cards.len() == 1).then_some(())
+    })
+    .expect("the card in front");
     let seen = look(frames.as_mut(), 20, SOON * 3);
     seen.print("GNOME Shell");
     assert!(seen.cards.len() >= 20, "{seen:?}");
@@ -538,10 +544,11 @@ fn a_locked_gnome_says_so_and_serves_again_when_unlocked() {
 }
 
 /// Runs a line in GNOME Shell.
-fn eval(session: &Session, line: &str) {
+fn eval(session: &Session, line: &str) -> String {
     let bus = session.bus().expect("the bus");
     let shell = "org.gnome.Shell";
     let answer = bus.call_method(Some(shell), "/org/gnome/Shell", Some(shell), "Eval", &line);
     let (done, told): (bool, String) = answer.expect("an answer").body().deserialize().expect("a result");
     assert!(done, "{told}");
+    told
 }
