@@ -34,11 +34,13 @@ const NAME: &str = "idle inhibition";
 pub(crate) struct Inhibition {
     // Closing it ends the task that holds the inhibitions.
     _release: oneshot::Sender<Infallible>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "asked by tests"))]
     held: watch::Receiver<Option<Vec<&'static str>>>,
 }
 
 impl Inhibition {
     /// Which services hold one for us; `None` until all have been asked.
+    #[cfg_attr(not(test), expect(dead_code, reason = "asked by tests"))]
     pub fn held(&self) -> Option<Vec<&'static str>> {
         self.held.borrow().clone()
     }

@@ -182,3 +182,15 @@ fn an_empty_bus_and_no_bus_cost_nothing() {
     }
     assert!(held(&inhibit(&nowhere)).is_empty());
 }
+
+#[test]
+fn kwin_itself_takes_and_gives_back_an_inhibition() {
+    let Some(session) = lumen_lab::session_for("inhibit-kwin", &["kwin_wayland"]) else { return };
+    // With its lock screen, which the lab's own way to start it leaves out: that is who answers.
+    let mut kwin = session.command("kwin_wayland");
+    kwin.args(["--virtual", "--width", "320", "--height", "180", "--socket", "wayland-0"]);
+    let kwin = session.spawn("kwin_wayland", kwin).unwrap();
+    session.wait_for_name("org.freedesktop.ScreenSaver", &kwin, Duration::from_secs(15)).unwrap();
+    let inhibition = inhibit(&config(&session));
+    assert_eq!(held(&inhibition), ["org.freedesktop.ScreenSaver"]);
+}

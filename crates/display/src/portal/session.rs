@@ -297,7 +297,7 @@ impl Session {
         started.await.map_err(|failure| match failure {
             Failure::Late(limit) => DisplayError::Timeout {
                 backend: NAME,
-                waited_for: format!("somebody to allow it on the screen of this machine. {}", remedy::AHEAD),
+                waited_for: format!("a click on the screen of this machine. {}", remedy::AHEAD),
                 limit,
             },
             failure => explain(failure, "Start"),

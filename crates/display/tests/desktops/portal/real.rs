@@ -90,7 +90,7 @@ fn sway_shows_its_monitor_at_its_own_size_and_the_session_is_kept() {
     assert_eq!(env.get("WAYLAND_DISPLAY").map(String::as_str), sway.wayland_display());
     let first = node(&output);
     let (mut frames, keepalive) = open(&session, output);
-    see(frames.as_mut(), 60, "sway by its portal");
+    see(frames.as_mut(), 200, "sway by its portal");
     eprintln!("{:?}", frames.report());
 
     // Another client, while the first watches and after.
@@ -225,9 +225,6 @@ fn vm_kwin_shows_a_monitor_and_takes_input_by_one_grant() {
     let _portals = Portals::start(&kwin, PortalKind::Kde { authorized: false }).expect("portals");
     let config = config(&session, kwin.env());
     assert!(portal::authorize(&config).expect("a store"));
-    let (state, version) = found(&session, kwin.env());
-    assert_eq!(state, State::Ready);
-    eprintln!("{version}");
     let _card = show_testcard(&kwin);
     let display = patient_portal(&kwin);
     let output = display.create(mode(1280, 720, 60), &AppLaunch::default()).expect("no click");
