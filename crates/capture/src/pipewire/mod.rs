@@ -5,6 +5,7 @@
 //! offered and agreed on ([`negotiate`], [`pod`], [`format`]), where a picture lies and how it is read ([`picture`])
 //! are plain functions of bytes.
 
+mod cursor;
 mod format;
 mod frames;
 mod negotiate;
@@ -14,6 +15,7 @@ mod pod;
 mod stream;
 #[allow(unsafe_code, reason = "speaks to libpipewire and maps memory of other processes")]
 mod sys;
+mod watch;
 
 use crate::{CaptureConfig, CaptureError};
 use frames::{Mailbox, Note};

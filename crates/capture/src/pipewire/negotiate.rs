@@ -181,6 +181,34 @@ fn within(value: Scalar, least: Scalar, most: Scalar) -> bool {
     }
 }
 
+/// A producer's format in words, for errors: numbers of formats as in `spa/param/video/raw.h`, size, modifiers.
+pub(crate) fn describe(produced: &Object) -> String {
+    let words = |value: &Value| {
+        let word = |scalar: &Scalar| match scalar {
+            Scalar::Id(id) => VideoFormat::from_spa(*id)
+                .map_or_else(|| format!("format {id}"), |format| format.name().into()),
+            Scalar::Int(value) => value.to_string(),
+            Scalar::Long(value) => format!("{value:#x}"),
+            Scalar::Rectangle(width, height) => format!("{width}x{height}"),
+            Scalar::Fraction(above, below) => format!("{above}/{below}"),
+        };
+        match value {
+            Value::Range(_, least, most) => format!("{} to {}", word(least), word(most)),
+            listed => listed_values(listed).iter().map(word).collect::<Vec<_>>().join(" or "),
+        }
+    };
+    let named = [
+        (sys::SPA_FORMAT_VIDEO_format, ""),
+        (sys::SPA_FORMAT_VIDEO_size, ""),
+        (sys::SPA_FORMAT_VIDEO_framerate, "rate "),
+        (sys::SPA_FORMAT_VIDEO_maxFramerate, "rate up to "),
+        (sys::SPA_FORMAT_VIDEO_modifier, "modifier "),
+    ];
+    let parts =
+        named.iter().filter_map(|(key, name)| Some(format!("{name}{}", words(produced.value(*key)?))));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
 /// What producer and we agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Agreement {

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn every_format_is_read_in_the_right_order() {
         let ten = |red: u32, green: u32, blue: u32| {
-            (0x10 << (red + 2) | 0x20 << (green + 2) | 0x30 << (blue + 2) | 0u32).to_le_bytes()
+            (0x10u32 << (red + 2) | 0x20 << (green + 2) | 0x30 << (blue + 2)).to_le_bytes()
         };
         let pixels = [
             (sys::SPA_VIDEO_FORMAT_BGRx, [0x30, 0x20, 0x10, 0]),

@@ -1,5 +1,6 @@
 //! From filled buffers to frames: the newest wins, what can be lent is lent, the rest is copied.
 
+use super::cursor::{Beneath, Cursor, Malformed};
 use super::format::Reading;
 use super::frames::{Copied, Lent, Mailbox, Pool};
 use super::negotiate::Agreement;
@@ -17,6 +18,8 @@ use std::time::Duration;
 const WITH_PRODUCER: usize = 2;
 /// How long a producer may take for its first picture after a pause before the last one is shown again.
 const FIRST_PICTURE: Duration = Duration::from_millis(50);
+/// How long a picture counts as the current one after the screen was last known to show it.
+const FRESH: Duration = Duration::from_millis(200);
 /// A time of presentation is believed when it lies this near to the arrival.
 const PLAUSIBLE: Duration = Duration::from_secs(2);
 
@@ -26,6 +29,8 @@ enum Dropped {
     Corrupted,
     Unmapped,
     Unreadable(Unreadable),
+    /// Not the buffer but its pointer.
+    Cursor,
 }
 
 /// A readable picture in a buffer.
@@ -42,6 +47,10 @@ struct Found {
 struct Kept {
     frame: Frame,
     pixels: Arc<Copied>,
+    /// What the pointer covers in it.
+    beneath: Beneath,
+    /// When it was known to be what the screen shows.
+    current: Timestamp,
 }
 
 /// Makes frames of buffers.
@@ -60,6 +69,9 @@ pub(crate) struct Pictures {
     kept: Option<Kept>,
     /// When the kept picture is shown if the producer has sent nothing.
     due: Option<Timestamp>,
+    /// The pointer, where it is ours to draw. Then each picture is copied, and the copy kept: the pointer moves over
+    /// it without a new one.
+    cursor: Option<Cursor>,
     warned: Vec<Dropped>,
 }
 
@@ -68,7 +80,7 @@ impl Pictures {
         frames: Sender<Frame>,
         mailbox: Arc<Mailbox>,
         report: Arc<Mutex<SourceReport>>,
-        _cursor: bool,
+        cursor: bool,
     ) -> Self {
         Self {
             frames,
@@ -81,6 +93,7 @@ impl Pictures {
             lent: None,
             kept: None,
             due: None,
+            cursor: cursor.then(Cursor::default),
             warned: Vec::new(),
         }
     }
@@ -91,9 +104,15 @@ impl Pictures {
 
     /// Producer and we agreed on a format.
     pub(crate) fn agree(&mut self, agreement: Agreement) {
-        self.agreement = Some(agreement);
         // Its buffers are of the old format, and go.
         self.lent = None;
+        if self
+            .agreement
+            .is_some_and(|before| (before.width, before.height) != (agreement.width, agreement.height))
+        {
+            self.kept = None;
+        }
+        self.agreement = Some(agreement);
         self.warned.clear();
         let mut report = self.report();
         report.format = agreement.to_string();
@@ -122,13 +141,14 @@ impl Pictures {
 
     /// Somebody watches from now on, or nobody does.
     pub(crate) fn set_wanted(&mut self, wanted: bool, buffers: &Buffers, now: Timestamp) {
-        self.wanted = wanted;
-        if wanted {
-            self.due = Some(now + FIRST_PICTURE);
-        } else {
-            self.due = None;
-            self.keep(buffers);
+        // A second activation empties the slot like the first, so the picture in it is due again.
+        if self.wanted {
+            self.keep(buffers, now);
         }
+        self.wanted = wanted;
+        // A picture of this moment needs no newer one.
+        let fresh = self.kept.as_ref().is_some_and(|kept| now.since(kept.current) < FRESH);
+        self.due = wanted.then_some(if fresh { now } else { now + FIRST_PICTURE });
     }
 
     /// Shows the kept picture when the producer is late. Returns when to look again.
@@ -153,7 +173,9 @@ impl Pictures {
     /// Empties the stream's queue and shows its newest picture.
     pub(crate) fn take_newest(&mut self, buffers: &mut Buffers, stream: &Stream, now: Timestamp) {
         let mut newest: Option<Found> = None;
+        let mut pointed = false;
         while let Some(id) = buffers.dequeue(stream) {
+            pointed |= self.point(buffers, id);
             match self.find(buffers, id, now) {
                 Ok(found) => {
                     self.sequence += 1;
@@ -168,13 +190,43 @@ impl Pictures {
                 }
             }
         }
-        if let Some(found) = newest {
-            self.show(found, buffers, stream);
+        match newest {
+            Some(found) => self.show(found, buffers, stream, now),
+            None if pointed => self.show_pointer(now),
+            None => {}
+        }
+    }
+
+    /// Reads a buffer's pointer, also of one without a picture. Returns whether the pointer changed.
+    fn point(&mut self, buffers: &Buffers, id: BufferId) -> bool {
+        let Some(cursor) = &mut self.cursor else { return false };
+        let Some(metadata) = buffers.metadata(id, spa::SPA_META_Cursor) else { return false };
+        cursor.update(metadata).unwrap_or_else(|Malformed| {
+            self.count(Dropped::Cursor);
+            false
+        })
+    }
+
+    /// The last picture again with the pointer where it is now.
+    fn show_pointer(&mut self, now: Timestamp) {
+        let (Some(cursor), Some(kept)) = (&self.cursor, &self.kept) else { return };
+        let mut out = self.pool.take();
+        out.clear();
+        out.extend_from_slice(kept.pixels.bytes());
+        kept.beneath.restore(&mut out);
+        let beneath = cursor.draw(&mut out, (kept.frame.width, kept.frame.height), kept.frame.format);
+        let pixels = self.pool.wrap(out);
+        self.sequence += 1;
+        let frame =
+            Frame { captured: now, sequence: self.sequence, pixels: pixels.clone(), ..kept.frame.clone() };
+        self.kept = Some(Kept { frame: frame.clone(), pixels, beneath, current: now });
+        if self.wanted {
+            self.send(frame);
         }
     }
 
     fn count(&mut self, cause: Dropped) {
-        self.report().dropped += 1;
+        self.report().dropped += u64::from(cause != Dropped::Cursor);
         if self.warned.contains(&cause) {
             return;
         }
@@ -184,6 +236,7 @@ impl Pictures {
             Dropped::Corrupted => {
                 tracing::debug!("the compositor marks buffers as corrupted; they are skipped")
             }
+            Dropped::Cursor => tracing::warn!("a pointer whose metadata makes no sense is left as it was"),
             Dropped::Unmapped => tracing::warn!("a buffer whose memory cannot be read is skipped"),
             Dropped::Unreadable(Unreadable::Stride) => {
                 tracing::warn!("a buffer whose rows are shorter than the picture is skipped");
@@ -218,9 +271,9 @@ impl Pictures {
         })
     }
 
-    fn show(&mut self, found: Found, buffers: &mut Buffers, stream: &Stream) {
+    fn show(&mut self, found: Found, buffers: &mut Buffers, stream: &Stream, now: Timestamp) {
         if !self.wanted {
-            self.kept = self.copy(found, buffers);
+            self.kept = self.copy(found, buffers, now);
             buffers.queue(stream, found.id);
             return;
         }
@@ -231,7 +284,7 @@ impl Pictures {
             return;
         }
         self.lent = None;
-        self.kept = self.copy(found, buffers);
+        self.kept = self.copy(found, buffers, now);
         buffers.queue(stream, found.id);
         if let Some(kept) = &self.kept {
             let frame = kept.frame.clone();
@@ -243,7 +296,10 @@ impl Pictures {
     fn lend(&self, found: Found, buffers: &Buffers) -> Option<Frame> {
         let Reading::AsIs(format) = self.agreement?.format.reading() else { return None };
         let stride = usize::try_from(found.rows.stride).ok()?;
-        if !found.transform.is_none() || buffers.taken() + WITH_PRODUCER > buffers.len() {
+        if self.cursor.is_some()
+            || !found.transform.is_none()
+            || buffers.taken() + WITH_PRODUCER > buffers.len()
+        {
             return None;
         }
         let mapping = buffers.mapping(found.id)?.clone();
@@ -262,7 +318,7 @@ impl Pictures {
         ))
     }
 
-    fn copy(&self, found: Found, buffers: &Buffers) -> Option<Kept> {
+    fn copy(&self, found: Found, buffers: &Buffers, now: Timestamp) -> Option<Kept> {
         let reading = self.agreement?.format.reading();
         let mut out = self.pool.take();
         let bytes = buffers.bytes(found.id)?;
@@ -273,15 +329,21 @@ impl Pictures {
         if let Some(mapping) = buffers.mapping(found.id) {
             mapping.end_read().ok()?;
         }
+        let cursor = self.cursor.as_ref();
+        let beneath = cursor.map(|cursor| cursor.draw(&mut out, size, reading.output())).unwrap_or_default();
         let pixels = self.pool.wrap(out);
         let stride = size.0 as usize * PixelFormat::BYTES;
-        Some(Kept { frame: frame(found, size, stride, reading.output(), pixels.clone()), pixels })
+        let frame = frame(found, size, stride, reading.output(), pixels.clone());
+        Some(Kept { frame, pixels, beneath, current: now })
     }
 
     /// Copies the newest picture if it was only lent: the producer may draw over it.
-    fn keep(&mut self, buffers: &Buffers) {
+    fn keep(&mut self, buffers: &Buffers, now: Timestamp) {
+        if let Some(kept) = &mut self.kept {
+            kept.current = now;
+        }
         if let Some(found) = self.lent.take() {
-            self.kept = self.copy(found, buffers).or(self.kept.take());
+            self.kept = self.copy(found, buffers, now).or(self.kept.take());
         }
     }
 }

@@ -1,10 +1,11 @@
 //! One capture on its own thread: the loop, the stream and what happens on it. Every call into PipeWire is made here.
 
 use super::frames::{Mailbox, Note};
-use super::negotiate::{Agreement, FormatSet, Offer};
+use super::negotiate::{Agreement, FormatSet, Offer, describe};
 use super::pictures::Pictures;
 use super::pod::Object;
 use super::sys::{BufferPtr, Buffers, Events, Memory, listen};
+use super::watch::Watch;
 use crate::{CaptureConfig, CaptureError};
 use libspa::support::system::IoFlags;
 use libspa::sys as spa;
@@ -54,6 +55,8 @@ pub(crate) fn run(request: Request, ends: Ends) {
 }
 
 fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
+    // Declared first, released last: when everything else is torn down.
+    let mut _tear_down = None;
     let set_up = SET_UP.lock().unwrap_or_else(PoisonError::into_inner);
     pipewire::init();
     let main_loop = MainLoopRc::new(None).map_err(library("the loop"))?;
@@ -64,10 +67,7 @@ fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
     let mailbox = ends.mailbox.clone();
     let session = Rc::new(Session::new(&request, ends, stream.clone()));
     let _bell = main_loop.loop_().add_io(mailbox.bell().as_raw_fd(), IoFlags::IN, |_| {});
-    let _core_listener = watch_core(&core, &session);
-    let registry = core.get_registry_rc().map_err(library("the registry"))?;
-    let _registry_listener = watch_registry(&registry, &session, request.target.node);
-    core.sync(0).map_err(library("the daemon"))?;
+    let _watch = Watch::new(&core, &session, request.target.node).map_err(library("the registry"))?;
     let _stream_listener = listen(&stream, session.clone()).map_err(library("the stream's events"))?;
     session.connect(request.target.node)?;
     drop(set_up);
@@ -83,7 +83,7 @@ fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
         session.tick(clock::now());
     }
     // What the other side still sends finds nobody; the stream goes with its owners.
-    let _set_up = SET_UP.lock().unwrap_or_else(PoisonError::into_inner);
+    _tear_down = Some(SET_UP.lock().unwrap_or_else(PoisonError::into_inner));
     let _ = stream.disconnect();
     Ok(())
 }
@@ -128,54 +128,8 @@ fn properties(target: &PipeWireTarget) -> PropertiesBox {
     properties
 }
 
-fn watch_core(core: &CoreRc, session: &Rc<Session>) -> pipewire::core::Listener {
-    let (failed, done) = (session.clone(), session.clone());
-    core.add_listener_local()
-        .error(move |id, _, code, message| {
-            if id == pipewire::core::PW_ID_CORE {
-                failed.end(CaptureError::NoDaemon(format!("{message} ({code})")));
-            } else {
-                tracing::debug!(id, code, message, "PipeWire reports an error");
-            }
-        })
-        .done(move |id, _| {
-            if id == pipewire::core::PW_ID_CORE {
-                done.everything_listed();
-            }
-        })
-        .register()
-}
-
-fn watch_registry(
-    registry: &pipewire::registry::RegistryRc,
-    session: &Rc<Session>,
-    target: NodeTarget,
-) -> pipewire::registry::Listener {
-    let (came, went) = (session.clone(), session.clone());
-    registry
-        .add_listener_local()
-        .global(move |object| {
-            let found = match target {
-                NodeTarget::Id(id) => object.id == id,
-                NodeTarget::Serial(serial) => {
-                    let theirs = object.props.and_then(|properties| properties.get("object.serial"));
-                    theirs.and_then(|text| text.parse().ok()) == Some(serial)
-                }
-            };
-            if found && object.type_ == pipewire::types::ObjectType::Node {
-                came.node.set(Some(object.id));
-            }
-        })
-        .global_remove(move |id| {
-            if went.node.get() == Some(id) {
-                went.end(CaptureError::NoTarget(format!("node {id} was removed")));
-            }
-        })
-        .register()
-}
-
 /// All that the events share; everything happens on the loop's thread.
-struct Session {
+pub(crate) struct Session {
     stream: StreamRc,
     state: RefCell<State>,
     ready: mpsc::Sender<Result<(), CaptureError>>,
@@ -199,6 +153,8 @@ struct State {
     pictures: Pictures,
     /// Graphics memory could not be read: offer shared memory only from now on.
     shared_only: bool,
+    /// The formats that the producer has, as far as they were told.
+    produced: Vec<Object>,
 }
 
 impl Session {
@@ -213,6 +169,7 @@ impl Session {
                 buffers: Buffers::default(),
                 pictures,
                 shared_only: false,
+                produced: Vec::new(),
             }),
             ready: ends.ready,
             node: Cell::new(None),
@@ -240,7 +197,7 @@ impl Session {
     }
 
     /// Ends the capture; the first cause is the one that is told.
-    fn end(&self, cause: CaptureError) {
+    pub(crate) fn end(&self, cause: CaptureError) {
         if self.ended.replace(true) {
             return;
         }
@@ -248,12 +205,42 @@ impl Session {
         let _ = self.ready.send(Err(cause));
     }
 
-    fn everything_listed(&self) {
+    /// The target is there. Returns whether that is news.
+    pub(crate) fn node_appeared(&self, id: u32) -> bool {
+        self.node.replace(Some(id)).is_none()
+    }
+
+    /// An object is gone; without the target nothing comes any more.
+    pub(crate) fn node_removed(&self, id: u32) {
+        if self.node.get() == Some(id) {
+            self.end(CaptureError::NoTarget(format!("node {id} was removed")));
+        }
+    }
+
+    /// One of the formats that the target has.
+    pub(crate) fn producer_offers(&self, format: Object) {
+        tracing::debug!(?format, "the producer offers");
+        self.state.borrow_mut().produced.push(format);
+    }
+
+    /// The daemon has told about everything that was there.
+    pub(crate) fn everything_listed(&self) {
         if self.node.get().is_none() && !self.negotiated.get() {
             let until = clock::now() + APPEARS_WITHIN;
             self.missing.set(Some(until));
             self.due.set(Some(until));
         }
+    }
+
+    /// Why the stream failed. The session's words differ from version to version; what the producer has does not.
+    fn explain(&self, message: String) -> CaptureError {
+        let state = self.state.borrow();
+        let known = !state.produced.is_empty();
+        if known && !state.produced.iter().any(|produced| state.offer.accepts(produced)) {
+            let offered: Vec<_> = state.produced.iter().map(describe).collect();
+            return CaptureError::NoFormat(format!("it has {} ({message})", offered.join("; ")));
+        }
+        CaptureError::NoTarget(message)
     }
 
     fn read_notes(&self, mailbox: &Mailbox) {
@@ -350,7 +337,7 @@ impl Events for Session {
     fn state(&self, state: StreamState) {
         tracing::debug!(?state, "PipeWire stream");
         match state {
-            StreamState::Error(message) => self.end(CaptureError::NoTarget(message)),
+            StreamState::Error(message) => self.end(self.explain(message)),
             StreamState::Unconnected => {
                 self.end(CaptureError::NoTarget("the stream was disconnected".into()))
             }
