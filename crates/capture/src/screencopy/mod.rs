@@ -165,13 +165,12 @@ struct Control {
 }
 
 fn run(mut queue: EventQueue<State>, mut state: State, control: &Control, sender: &Sender<Frame>) {
-    match serve(&mut queue, &mut state, control, sender) {
-        Err(error) => tracing::info!(%error, "the compositor is gone, the capture ends"),
-        Ok(()) => {
-            if let Some(why) = &state.ended {
-                tracing::info!(why, "the capture ends");
-            }
-        }
+    if let Err(error) = serve(&mut queue, &mut state, control, sender) {
+        tracing::info!(%error, "the compositor is gone, the capture ends");
+        return;
+    }
+    if let Some(why) = &state.ended {
+        tracing::info!(why, "the capture ends");
     }
     // Sent off before the connection closes, so that nothing is copied for nobody.
     drop(state);

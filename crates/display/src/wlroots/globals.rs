@@ -57,7 +57,7 @@ pub(super) fn is_wlroots(globals: &[String]) -> bool {
     let has = |prefix: &str| globals.iter().any(|name| name.starts_with(prefix));
     has("zwlr_output_manager_v1")
         && has("zwlr_screencopy_manager_v1")
-        && !["hyprland_", "org_kde_", "kde_", "zkde_", "gamescope_"].into_iter().any(has)
+        && !["hyprland_", "org_kde_plasma_", "kde_output_", "zkde_", "gamescope_"].into_iter().any(has)
 }
 
 #[cfg(test)]
@@ -67,7 +67,12 @@ mod tests {
     #[test]
     fn families_are_told_apart() {
         let is = |names: &[&str]| is_wlroots(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
-        let labwc = ["wl_output", "zwlr_output_manager_v1", "zwlr_screencopy_manager_v1"];
+        let labwc = [
+            "wl_output",
+            "zwlr_output_manager_v1",
+            "zwlr_screencopy_manager_v1",
+            "org_kde_kwin_server_decoration_manager",
+        ];
         assert!(is(&labwc));
         assert!(!is(&[&labwc[..], &["hyprland_toplevel_export_manager_v1"]].concat()));
         assert!(!is(&["wl_output", "kde_output_management_v2"]));

@@ -26,7 +26,7 @@ const NAMES_SINCE: u32 = 4;
 
 /// Why the desktop is not kept awake.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum IdleError {
+pub(crate) enum IdleError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("the compositor hung up: {0}")]
@@ -59,7 +59,7 @@ struct State {
 }
 
 /// Keeps the desktop awake until dropped, or until the output goes.
-pub(super) struct Awake {
+pub(crate) struct Awake {
     /// Closed to end the thread.
     end: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -80,6 +80,8 @@ impl Awake {
         }
         state.show(output, &queue.handle())?;
         wait(&mut queue, &mut state, deadline, |state| state.shown || state.closed)?;
+        connection.display().sync(&queue.handle(), ());
+        wait(&mut queue, &mut state, deadline, |state| state.synced == 3)?;
         let (ended, end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
         let thread = std::thread::Builder::new()
             .name("lumen-awake".to_owned())
@@ -128,7 +130,7 @@ impl State {
         let output = &self.outputs.iter().find(named).ok_or(IdleError::Missing("such output"))?.0;
         let compositor = self.compositor.as_ref().ok_or(IdleError::Missing("wl_compositor"))?;
         let shell = self.shell.as_ref().ok_or(IdleError::Missing("zwlr_layer_shell_v1"))?;
-        let manager = self.manager.as_ref().ok_or(IdleError::Missing("zwp_idle_inhibit_manager_v1"))?;
+        self.manager.as_ref().ok_or(IdleError::Missing("zwp_idle_inhibit_manager_v1"))?;
         let shm = self.shm.as_ref().ok_or(IdleError::Missing("wl_shm"))?;
         // A new file is zero: one transparent pixel.
         let file = memfd_create("lumen-awake", MemfdFlags::CLOEXEC).map_err(io::Error::from)?;
@@ -140,7 +142,6 @@ impl State {
         let nowhere = compositor.create_region(queue, ());
         surface.set_input_region(Some(&nowhere));
         nowhere.destroy();
-        manager.create_inhibitor(&surface, queue, ());
         let layer = shell.get_layer_surface(
             &surface,
             Some(output),
@@ -207,7 +208,7 @@ impl Dispatch<ZwlrLayerSurfaceV1, ()> for State {
         event: zwlr_layer_surface_v1::Event,
         (): &(),
         _: &Connection,
-        _: &QueueHandle<Self>,
+        queue: &QueueHandle<Self>,
     ) {
         match event {
             zwlr_layer_surface_v1::Event::Configure { serial, .. } => {
@@ -216,6 +217,10 @@ impl Dispatch<ZwlrLayerSurfaceV1, ()> for State {
                     surface.attach(state.pixel.as_ref(), 0, 0);
                     surface.damage(0, 0, 1, 1);
                     surface.commit();
+                    // Not earlier: sway looks at a new inhibitor once, and one of a surface that is not shown does not count.
+                    if let Some(manager) = state.manager.as_ref().filter(|_| !state.shown) {
+                        manager.create_inhibitor(surface, queue, ());
+                    }
                 }
                 state.shown = true;
             }

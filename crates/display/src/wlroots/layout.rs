@@ -1,6 +1,6 @@
 //! The layout of the monitors: as it was, and what has to be said to sway to have it back.
 
-use super::ipc::{CurrentMode, Output, quoted};
+use super::ipc::{CurrentMode, Output, Workspace, quoted};
 use serde::{Deserialize, Serialize};
 
 /// A monitor that is not ours.
@@ -15,10 +15,11 @@ pub(super) struct Monitor {
     workspace: Option<String>,
 }
 
-/// All monitors that are not ours.
+/// All monitors that are not ours, and which has the focus.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Layout {
     monitors: Vec<Monitor>,
+    focused: Option<String>,
 }
 
 impl Layout {
@@ -33,7 +34,8 @@ impl Layout {
             transform: output.transform.clone(),
             workspace: output.current_workspace.clone(),
         };
-        Self { monitors: outputs.iter().map(monitor).collect() }
+        let focused = outputs.iter().find(|output| output.focused).map(|output| output.name.clone());
+        Self { monitors: outputs.iter().map(monitor).collect(), focused }
     }
 
     /// Commands that enable again what was enabled, with its mode and place.
@@ -101,7 +103,7 @@ pub(super) struct View {
 
 impl View {
     /// Right before `leaving` goes. Monitors that are off show again what `before` says; the focus that goes with
-    /// `leaving` falls back to where it was.
+    /// `leaving` goes to `fallback`, where it was before, else to where it was before any output of ours.
     pub fn before(leaving: &str, now: &[Output], before: &Layout, fallback: Option<&str>) -> Self {
         let mut shown = Vec::new();
         for output in now.iter().filter(|output| output.name != leaving) {
@@ -112,29 +114,34 @@ impl View {
             };
             shown.extend(workspace.map(|workspace| (output.name.clone(), workspace)));
         }
-        let focused = now.iter().find(|output| output.focused && output.name != leaving);
-        let focused = focused.map(|output| output.name.as_str()).or(fallback).map(str::to_owned);
-        Self { shown, focused }
+        let mut stays = now.iter().filter(|output| output.name != leaving);
+        let exists = |name: &&str| *name != leaving && now.iter().any(|output| output.name == **name);
+        let focused = stays.find(|output| output.focused).map(|output| output.name.as_str());
+        let focused = focused.or(fallback.filter(exists)).or(before.focused.as_deref().filter(exists));
+        Self { shown, focused: focused.map(str::to_owned) }
     }
 
-    /// Commands that show it again. `there` says whether a workspace exists on an output: one that is gone stays gone.
-    pub fn showing(&self, now: &[Output], there: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    /// The next commands that show it again; none when nothing is left to do. Asked again after each: an empty workspace
+    /// ends when another one takes its place, and its name is free then. One that stands on another output stays there.
+    pub fn showing(&self, now: &[Output], workspaces: &[Workspace]) -> Vec<String> {
         let found = |name: &str| now.iter().find(|output| output.name == name && output.active);
-        let mut commands: Vec<_> = self
-            .shown
-            .iter()
-            .filter(|(output, workspace)| {
-                found(output).is_some_and(|output| output.current_workspace.as_ref() != Some(workspace))
-                    && there(output, workspace)
-            })
-            .map(|(_, workspace)| format!("workspace --no-auto-back-and-forth {}", quoted(workspace)))
-            .collect();
-        if let Some(output) = self.focused.as_deref().and_then(found)
-            && (!output.focused || !commands.is_empty())
-        {
-            commands.push(format!("focus output {}", quoted(&output.name)));
+        let focus = |name: &str| format!("focus output {}", quoted(name));
+        let missing = self.shown.iter().find(|(output, workspace)| {
+            let elsewhere = |there: &Workspace| there.name == *workspace && there.output != *output;
+            found(output).is_some_and(|output| output.current_workspace.as_ref() != Some(workspace))
+                && !workspaces.iter().any(elsewhere)
+        });
+        if let Some((output, workspace)) = missing {
+            // A workspace that is gone opens anew where the focus is.
+            return vec![focus(output), format!("workspace --no-auto-back-and-forth {}", quoted(workspace))];
         }
-        commands
+        let unfocused = self.focused.as_deref().and_then(found).filter(|output| !output.focused);
+        unfocused.map(|output| focus(&output.name)).into_iter().collect()
+    }
+
+    /// How often [`View::showing`] has something to say at most.
+    pub fn steps(&self) -> usize {
+        self.shown.len() * 2 + 1
     }
 }
 
@@ -205,11 +212,14 @@ mod tests {
         let view = View::before("X", &[output("A", 0, "1"), off("B"), ours], &before, Some("B"));
         let mut after = [output("A", 0, "9"), output("B", 1280, "2")];
         after[0].focused = true;
-        let commands = view.showing(&after, |_, _| true);
-        assert_eq!(commands, [r#"workspace --no-auto-back-and-forth "1""#, r#"focus output "B""#]);
-        assert_eq!(view.showing(&after, |_, _| false), [r#"focus output "B""#], "its workspace is gone");
+        let there = |name: &str, output: &str| Workspace { name: name.into(), output: output.into() };
+        let [nine, two] = [there("9", "A"), there("2", "B")];
+        let commands = view.showing(&after, &[nine.clone(), two.clone()]);
+        assert_eq!(commands, [r#"focus output "A""#, r#"workspace --no-auto-back-and-forth "1""#]);
+        let commands = view.showing(&after, &[nine, two, there("1", "B")]);
+        assert_eq!(commands, [r#"focus output "B""#], "its workspace was moved away");
         after[0].current_workspace = Some("1".into());
         (after[0].focused, after[1].focused) = (false, true);
-        assert!(view.showing(&after, |_, _| true).is_empty());
+        assert!(view.showing(&after, &[]).is_empty());
     }
 }

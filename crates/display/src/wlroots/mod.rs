@@ -5,7 +5,7 @@
 
 mod creation;
 mod globals;
-mod idle;
+pub(crate) mod idle;
 mod instance;
 mod ipc;
 mod layout;
@@ -23,7 +23,7 @@ pub(crate) const BACKEND: Backend = Backend { kind: DisplayKind::Wlroots, look, 
 /// Name in errors.
 const SWAY: &str = "sway";
 /// For a compositor to list its globals.
-const LOOK_LIMIT: Duration = Duration::from_millis(600);
+const LOOK_LIMIT: Duration = Duration::from_millis(1000);
 
 fn look(config: &DisplayConfig) -> Finding {
     let finding = |state, version: String| Finding { kind: DisplayKind::Wlroots, state, version };

@@ -53,11 +53,14 @@ impl Leaving<'_> {
         }
         let outputs = ipc.outputs()?;
         run_all(&mut ipc, &self.before.placing(&outputs))?;
-        let workspaces = ipc.workspaces()?;
-        let there = |output: &str, name: &str| {
-            workspaces.iter().any(|workspace| workspace.output == output && workspace.name == name)
-        };
-        run_all(&mut ipc, &view.showing(&outputs, there))
+        for _ in 0..view.steps() {
+            let commands = view.showing(&ipc.outputs()?, &ipc.workspaces()?);
+            if commands.is_empty() {
+                break;
+            }
+            run_all(&mut ipc, &commands)?;
+        }
+        Ok(())
     }
 
     fn enable_others(&self, ipc: &mut Ipc) -> Result<(), IpcError> {
