@@ -34,7 +34,6 @@ const NAME: &str = "idle inhibition";
 pub(crate) struct Inhibition {
     // Closing it ends the task that holds the inhibitions.
     _release: oneshot::Sender<Infallible>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "asked by tests"))]
     held: watch::Receiver<Option<Vec<&'static str>>>,
 }
 

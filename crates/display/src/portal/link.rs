@@ -159,6 +159,16 @@ impl Link {
         }
     }
 
+    /// The names on the bus that `wanted` picks.
+    pub async fn names(&self, wanted: fn(&str) -> bool, limit: Duration) -> Result<Vec<String>, Failure> {
+        self.within(limit, async {
+            let dbus = DBusProxy::new(&self.connection).await?;
+            let names = dbus.list_names().await.map_err(zbus::Error::from)?;
+            Ok(names.iter().map(|name| name.to_string()).filter(|name| wanted(name)).collect())
+        })
+        .await
+    }
+
     /// Makes a request: subscribes to its answer, calls, and waits for the answer. The path of the request follows from
     /// our unique name and `token` (which `body` has as its `handle_token`), so that no answer can come too early to be
     /// heard. A request that is not answered in time is closed, which also takes its question off the screen.

@@ -98,17 +98,12 @@ impl Portal {
         held: &mut Option<Arc<Session>>,
     ) -> Result<(Arc<Session>, OwnedFd), DisplayError> {
         if let Some(session) = held.take() {
-            match session.over() {
-                Some(cause) => tracing::debug!(cause, "the held session is over: asking for another"),
-                None => match session.open_pipewire().await {
-                    Ok(remote) => {
-                        *held = Some(session.clone());
-                        return Ok((session, remote));
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "the held session is of no use: asking for another")
-                    }
-                },
+            match session.reopen_pipewire().await {
+                Ok(remote) => {
+                    *held = Some(session.clone());
+                    return Ok((session, remote));
+                }
+                Err(error) => tracing::debug!(%error, "the held session is over: asking for another"),
             }
         }
         let session = Arc::new(self.establish(Purpose::Picture).await?);

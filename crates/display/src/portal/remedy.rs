@@ -2,7 +2,7 @@
 
 /// The desktop asks somebody who is not there, or was told no.
 pub(super) const AHEAD: &str = "Allow it once on the screen of this machine: the answer is remembered. On KDE Plasma it \
-    can be allowed ahead: flatpak permission-set kde-authorized remote-desktop \"\" yes";
+    can be allowed ahead: lumen setup --portal (the same as: flatpak permission-set kde-authorized remote-desktop \"\" yes)";
 
 /// The portal runs, but its half for this desktop does not.
 pub(super) const HALF: &str = "Install the portal of your desktop (xdg-desktop-portal-kde, -gnome, -wlr, -hyprland), see \

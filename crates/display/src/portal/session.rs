@@ -23,6 +23,8 @@ const HALVES: &str = "org.freedesktop.impl.portal.desktop";
 /// The half that only shows dialogs of GTK; no session of ours depends on it.
 const GTK_HALF: &str = "org.freedesktop.impl.portal.desktop.gtk";
 
+const HALF_ENDED: &str = "the desktop's half of the portal ended";
+
 /// Bit of `AvailableSourceTypes`: an existing monitor.
 const MONITOR: u32 = 1;
 /// `persist_mode`: until revoked.
@@ -114,6 +116,8 @@ pub(super) struct Session {
     pub stream: Option<Stream>,
     /// Whether it is a RemoteDesktop session, which takes input.
     takes_input: bool,
+    /// Names of the desktop's halves of the portal when it was granted.
+    halves: Vec<String>,
     /// Why it is over, once it is.
     over: watch::Receiver<Option<&'static str>>,
     watcher: AbortHandle,
@@ -161,6 +165,7 @@ impl Session {
             .map_err(told("CreateSession"))?;
         let handle = session_handle(&created).map_err(told("CreateSession"))?;
         let (over, watcher) = watch_session(&link, &handle).await.map_err(told("CreateSession"))?;
+        let halves = link.names(is_half, patience.step).await.map_err(told("CreateSession"))?;
         let mut session = Self {
             link,
             handle,
@@ -168,6 +173,7 @@ impl Session {
             cursor: Cursor::best(abilities.cursors),
             stream: None,
             takes_input,
+            halves,
             over,
             watcher,
         };
@@ -200,6 +206,23 @@ impl Session {
             return Some("xdg-desktop-portal ended");
         }
         *self.over.borrow()
+    }
+
+    /// A connection to PipeWire once more, for another output; fails when the session is over. The word that it is may
+    /// still be on its way, behind that of the vanished pictures, so this asks.
+    pub async fn reopen_pipewire(&self) -> Result<OwnedFd, DisplayError> {
+        let over = |cause: &str| DisplayError::Gone { backend: NAME, cause: cause.to_owned() };
+        let remote = match self.over() {
+            Some(cause) => return Err(over(cause)),
+            None => self.open_pipewire().await?,
+        };
+        let names = self.link.names(is_half, self.patience.step).await;
+        let names = names.map_err(|failure| explain(failure, "a look at its halves"))?;
+        match self.over() {
+            Some(cause) => Err(over(cause)),
+            None if !self.halves.iter().all(|half| names.contains(half)) => Err(over(HALF_ENDED)),
+            None => Ok(remote),
+        }
     }
 
     /// Whether the pointer comes beside the pictures.
@@ -309,6 +332,11 @@ impl Session {
     }
 }
 
+/// Whether a name on the bus is that of a half that sessions of ours may depend on.
+fn is_half(name: &str) -> bool {
+    name.starts_with(HALVES) && name != GTK_HALF
+}
+
 /// How the grant is remembered.
 struct Persistence<'a> {
     memory: &'a super::tokens::Memory,
@@ -338,7 +366,7 @@ async fn watch_session(
                 let Ok((name, _old, new)) = change.body().deserialize::<(String, String, String)>() else {
                     continue;
                 };
-                if new.is_empty() && name != GTK_HALF {
+                if new.is_empty() && is_half(&name) {
                     tracing::debug!(%name, "a half of the portal ended");
                     break;
                 }
@@ -346,7 +374,7 @@ async fn watch_session(
         };
         let cause = tokio::select! {
             _ = closed.next() => "the desktop closed the portal's session",
-            () = half_gone => "the desktop's half of the portal ended",
+            () = half_gone => HALF_ENDED,
         };
         tracing::info!(cause, "the portal's session is over");
         say.send_replace(Some(cause));
