@@ -89,7 +89,7 @@ fn whole(side: u64, full: u32) -> u32 {
 }
 
 fn centred(size: (u32, u32), within: (u32, u32)) -> Area {
-    let corner = |inner: u32, outer: u32| (outer - inner) / 2 & !1;
+    let corner = |inner: u32, outer: u32| ((outer - inner) / 2) & !1;
     Area { x: corner(size.0, within.0), y: corner(size.1, within.1), width: size.0, height: size.1 }
 }
 

@@ -13,6 +13,7 @@ pub mod control_socket;
 mod control_stream;
 mod displays;
 pub mod doctor;
+mod event;
 pub mod files;
 pub mod identity;
 pub mod m0;
@@ -34,6 +35,7 @@ use api::GameStreamApi;
 use clients::ClientStore;
 use control_socket::{ControlSocket, Request, Response};
 use control_stream::{ControlNews, ControlStreams};
+use event::Event;
 use identity::Identity;
 use lumen_capture::CaptureConfig;
 use lumen_config::{Config, Environment, Paths};
@@ -54,7 +56,7 @@ use pairing::Pairings;
 use rsa::pkcs8::EncodePrivateKey;
 use std::sync::Arc;
 use std::time::Duration;
-use supervisor::{Event, Parts, Shared, Supervisor};
+use supervisor::{Parts, Shared, Supervisor};
 
 /// Where programs are looked for when the environment does not say.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -181,7 +183,7 @@ impl Host {
                         ControlNews::Connected(id) => Event::ControlConnected(id),
                         ControlNews::Disconnected(id) => Event::ControlDisconnected(id),
                     };
-                    supervisor::report(&events, event);
+                    event::report(&events, event);
                 })
             },
         )

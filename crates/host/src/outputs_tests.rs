@@ -34,7 +34,7 @@ enum Answer {
 
 /// A desktop that dies on command.
 struct Fake {
-    effective: &'static str,
+    effective: Mutex<&'static str>,
     contains_apps: bool,
     answer: Mutex<Answer>,
     changed: Condvar,
@@ -126,7 +126,7 @@ impl FrameSource for Source {
 impl Fake {
     fn new(effective: &'static str) -> Self {
         Self {
-            effective,
+            effective: Mutex::new(effective),
             contains_apps: false,
             answer: Mutex::new(Answer::Output),
             changed: Condvar::new(),
@@ -181,7 +181,7 @@ impl VirtualDisplay for Fake {
         Ok(VirtualOutput {
             path: PathReport {
                 requested: "auto".into(),
-                effective: self.effective.into(),
+                effective: (*self.effective.lock().expect("no panic")).into(),
                 reason: "a test".into(),
             },
             source: OutputSource::Frames(Box::new(Source {
@@ -265,6 +265,12 @@ impl Host {
             Supervisor::start(parts, |_| ControlStreams::start(control, |_| {})).expect("started");
         let viewer = UdpSocket::bind("127.0.0.1:0").expect("a port");
         Self { supervisor, fake, client, dir, unique_id, viewer }
+    }
+
+    fn install_terminal(&self) {
+        let terminal = self.dir.path().join("foot");
+        std::fs::write(&terminal, "#!/bin/sh\nexec /bin/sleep 1000\n").expect("written");
+        std::fs::set_permissions(&terminal, std::fs::Permissions::from_mode(0o755)).expect("executable");
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -503,9 +509,7 @@ fn programs(host: &Host) -> Vec<rustix::process::Pid> {
 #[test]
 fn the_terminal_of_the_built_in_desktop_comes_back_with_it() {
     let host = Host::start(Fake::new("built-in"));
-    let terminal = host.dir.path().join("foot");
-    std::fs::write(&terminal, "#!/bin/sh\nexec /bin/sleep 1000\n").expect("written");
-    std::fs::set_permissions(&terminal, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    host.install_terminal();
     let session = host.stream("Desktop");
     let before = wait_for("the terminal", || programs(&host).first().copied());
     host.fake.answer(Answer::Refusal);
@@ -520,6 +524,22 @@ fn the_terminal_of_the_built_in_desktop_comes_back_with_it() {
     host.wait_frames(session, 3);
     host.shared().cancel(host.client);
     assert!(programs(&host).is_empty());
+}
+
+#[test]
+fn where_the_desktop_went_away_for_good_the_built_in_one_is_not_empty() {
+    let host = Host::start(Fake::new("fake"));
+    host.install_terminal();
+    let session = host.stream("Desktop");
+    assert!(programs(&host).is_empty(), "a running desktop needs no terminal");
+    host.shared().event(Event::ControlDisconnected(session));
+    wait_for("the pause", || host.paused().then_some(()));
+    host.fake.die();
+    *host.fake.effective.lock().expect("no panic") = "built-in";
+    let session = host.resume((320, 180));
+    host.connect(session);
+    host.wait_frames(session, 1);
+    wait_for("the terminal", || programs(&host).first().copied());
 }
 
 #[test]

@@ -4,13 +4,14 @@
 use crate::apps::{AppContext, RunningApp};
 use crate::control_stream::Admission;
 use crate::displays;
+use crate::event::{self, Event};
 use crate::output::{InputSwitch, Output};
 use crate::processes::{HOST_MARK, SESSION_MARK};
 use crate::recovery::{self, Recovery};
 use crate::runtime::{OutputView, RuntimeView, Work};
 use crate::stream::pipeline::{HOST_FAILURE, News};
 use crate::stream::{Stream, StreamSettings, encoder_config, packetizer_config};
-use crate::supervisor::{self, Event, Shared};
+use crate::supervisor::Shared;
 use lumen_gamestream::api::ApiError;
 use lumen_gamestream::applist::AppId;
 use lumen_gamestream::control::ControlCipher;
@@ -235,7 +236,7 @@ impl Resources {
             return Err(ApiError::unavailable("There is no output"));
         };
         let events = shared.reporter();
-        let ended = move || supervisor::report(&events, Event::AppEnded(run));
+        let ended = move || event::report(&events, Event::AppEnded(run));
         if let Some(app) = output.contained() {
             app.on_end(Box::new(ended));
             return Ok(App::Contained);
@@ -292,13 +293,13 @@ impl Resources {
 
     // --- outputs ---
 
-    /// Makes sure that there is an output that serves `mode`. `launch` says what for, if one has to be made.
+    /// Makes sure that there is an output that serves `mode`; says whether one had to be made, for `launch`.
     fn output_at(
         &mut self,
         mode: Mode,
         launch: impl FnOnce() -> AppLaunch,
         shared: &Shared,
-    ) -> Result<(), ApiError> {
+    ) -> Result<bool, ApiError> {
         if self.output.as_ref().is_some_and(Output::is_gone) {
             tracing::info!("the output was lost while nobody looked");
             let contained = matches!(self.app, Some((_, App::Contained)));
@@ -311,15 +312,15 @@ impl Resources {
         }
         if let Some(output) = &mut self.output {
             if output.fits(mode) {
-                return Ok(());
+                return Ok(false);
             }
             if output.contained().is_some() {
                 tracing::info!(has = %output.effective, asked = %mode, "the output contains its app and is scaled");
-                return Ok(());
+                return Ok(false);
             }
             // The app lives in this output's compositor, so the output changes where it can.
             match output.change_mode(mode) {
-                Some(Ok(())) => return Ok(()),
+                Some(Ok(())) => return Ok(false),
                 // Another output would cost the app.
                 Some(Err(error)) if self.app.is_some() => {
                     return Err(ApiError::unavailable(format!("The output cannot change its mode: {error}")));
@@ -335,7 +336,7 @@ impl Resources {
         {
             shared.release(older);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Nobody watches the desktop any more.
@@ -354,7 +355,7 @@ impl Resources {
 
     /// A stream's pictures ended: the output is made again while the stream repeats the last picture.
     fn lost(&mut self, session: SessionId, client: ClientId, shared: &Arc<Shared>) {
-        if !self.stream.as_ref().is_some_and(|(id, _)| *id == session) || self.recovery.is_some() {
+        if self.stream.as_ref().is_none_or(|(id, _)| *id != session) || self.recovery.is_some() {
             return;
         }
         self.input.connect(None);
@@ -403,7 +404,11 @@ impl Resources {
             return Err(ApiError::unavailable("The request was replaced"));
         };
         let mode = announced_mode(&parameters)?;
-        self.output_at(mode, AppLaunch::default, shared)?;
+        let made = self.output_at(mode, AppLaunch::default, shared)?;
+        if made && let Some((run, App::Desktop)) = self.app {
+            // Where the desktop went away meanwhile, the built-in one needs its terminal.
+            self.app = Some((run, self.start_program(run, shared)?));
+        }
         let Some(output) = &mut self.output else { return Err(ApiError::unavailable("There is no output")) };
         let source =
             output.source.take().ok_or_else(|| ApiError::unavailable("The output's pictures are in use"))?;
@@ -427,7 +432,7 @@ impl Resources {
                     Event::StreamFailed(session, reason.termination())
                 }
             };
-            supervisor::report(&events, event);
+            event::report(&events, event);
         };
         let place = (shared.video_port(), route);
         let stream = match Stream::prepare(source, &encoder, packets, &settings, place, news) {

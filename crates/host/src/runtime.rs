@@ -1,9 +1,10 @@
 //! What one client's session does outside of the table: effects are queued in the table's order and carried out under the
 //! client's own lock.
 
+use crate::event::Event;
 use crate::output::Output;
 use crate::resources::Resources;
-use crate::supervisor::{Event, Shared};
+use crate::supervisor::Shared;
 use lumen_gamestream::api::ApiError;
 use lumen_gamestream::session::{AppRun, ClientId, Effect, SessionId};
 use lumen_media::display::SourceReport;

@@ -5,6 +5,7 @@
 
 use crate::clients::ClientStore;
 use crate::control_stream::ControlStreams;
+use crate::event::{Event, report};
 use crate::output::Releaser;
 use crate::resources::{announced_mode, requested_mode};
 use crate::runtime::{Runtime, Work};
@@ -31,7 +32,7 @@ use lumen_net::udp::UdpPort;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,31 +41,6 @@ use std::time::Duration;
 const EVENTS: usize = 1024;
 /// How long clients get to take the host's farewell (protocol text §10.3).
 const FAREWELL: Duration = Duration::from_millis(1200);
-
-/// Something that happened outside of a request.
-#[derive(Debug)]
-pub enum Event {
-    /// An app and all it started are gone.
-    AppEnded(AppRun),
-    /// The same, and nothing brings it back: its session is over.
-    AppGone(AppRun),
-    /// The control stream is connected.
-    ControlConnected(SessionId),
-    /// The control stream is gone.
-    ControlDisconnected(SessionId),
-    /// A ping came.
-    Ping(SessionId, StreamKind),
-    /// A stream cannot go on.
-    StreamFailed(SessionId, Termination),
-    /// A stream's pictures ended.
-    SourceLost(SessionId),
-    /// The first access unit of a stream's source was sent.
-    Showing(SessionId),
-    /// A deadline may have changed.
-    LookAgain,
-    /// The host stops.
-    Stop,
-}
 
 /// What the host gives the supervisor.
 pub struct Parts {
@@ -631,16 +607,6 @@ impl Shared {
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Reports an event; never waits.
-pub fn report(events: &SyncSender<Event>, event: Event) {
-    match events.try_send(event) {
-        Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-        Err(TrySendError::Full(event)) => {
-            tracing::error!(?event, "the supervisor does not keep up; an event was lost");
-        }
     }
 }
 
