@@ -33,13 +33,17 @@ impl FormatSet {
     /// Modifiers of one format in the order in which they are offered: tiled ones as they came, since producers
     /// take the first they know and tiled memory is what graphics cards are fast with; then linear, then none.
     fn ordered(modifiers: &[u64]) -> Vec<u64> {
-        let mut ordered = modifiers.to_vec();
+        let mut ordered = Vec::with_capacity(modifiers.len());
+        for modifier in modifiers {
+            if !ordered.contains(modifier) {
+                ordered.push(*modifier);
+            }
+        }
         ordered.sort_by_key(|modifier| match *modifier {
             LINEAR => 1,
             INVALID => 2,
             _ => 0,
         });
-        ordered.dedup();
         ordered
     }
 }
@@ -290,3 +294,6 @@ impl std::fmt::Display for Agreement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
