@@ -99,7 +99,7 @@ async fn mend(config: DisplayConfig) -> Result<(), DisplayError> {
         // Outputs of this very process live; the last of them restores the layout.
         return Ok(());
     }
-    desk.lost();
+    desk.give_up();
     let mut changes = display_config::changes(&peer).await?;
     for (entry, baseline) in journal::left_over::<Baseline>(&config.state_dir, JOURNAL) {
         if baseline.instance == peer.instance() {

@@ -177,6 +177,12 @@ impl Desk {
         self.outputs.remove(at).connector
     }
 
+    /// Forgets what the user had; the journal keeps it.
+    pub fn give_up(&mut self) {
+        self.baseline = None;
+        self.entry = None;
+    }
+
     /// Mutter ended, and its layout with it.
     pub fn lost(&mut self) {
         if self.outputs.is_empty() {
