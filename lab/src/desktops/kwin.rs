@@ -82,6 +82,10 @@ impl Kwin {
                 "kwin_core.debug=true;kwin_screencast.debug=true;kwin_virtual*.debug=true",
             )
             .env("KWIN_COMPOSE", if options.renderer == KwinRenderer::OpenGl { "O2" } else { "Q" });
+        if let Some(node) = crate::render_node().filter(|_| options.renderer == KwinRenderer::OpenGl) {
+            // Of several KWin takes the last; virtio-gpu's node gives it no buffers without a display.
+            command.env("KWIN_RENDER_NODES", node);
+        }
         if options.xwayland {
             command.arg("--xwayland");
         }
