@@ -336,4 +336,36 @@ mod tests {
         assert_eq!(spare(&outputs, &ours), None);
         assert_eq!(spare(&outputs, &HashSet::new()), Some("HEADLESS-2"));
     }
+
+    /// Against the sway that is installed, told that it is an old one.
+    #[test]
+    fn an_old_sway_keeps_one_output_for_the_next_client() {
+        let Some(session) = lumen_lab::session_for("sway-old", &["sway"]) else { return };
+        let sway = lumen_lab::Sway::start(&session, &lumen_lab::SwayOptions::default()).expect("sway");
+        let environment = SessionEnvironment {
+            runtime_dir: session.runtime_dir().to_owned(),
+            ..SessionEnvironment::default()
+        };
+        let found = Instance::find(&environment).expect("the sway");
+        let version = crate::wlroots::ipc::Version { major: 1, minor: 7, ..found.version.clone() };
+        let old = Instance { version, ..found };
+        let mut ipc = old.connect(clock::now() + LIMIT).expect("connected");
+        let before = ipc.outputs().expect("an answer");
+        let mut appear = || {
+            let outputs = ipc.outputs().expect("an answer");
+            let name = appear(&mut ipc, &old, &outputs, &HashSet::new()).expect("an output");
+            let command = format!("output {name} enable mode --custom 800x600@75.000Hz");
+            ipc.run(&command).expect("a mode");
+            ipc.wait_for("its mode", |now| {
+                now.iter().any(|output| output.name == name && output.active).then_some(())
+            })
+            .expect("it shows");
+            take_away(&mut ipc, &old, &name).expect("turned off");
+            name
+        };
+        assert_eq!([appear(), appear()], ["HEADLESS-2", "HEADLESS-2"]);
+        let outputs = sway.outputs().expect("an answer");
+        assert_eq!(outputs.len(), before.len() + 1);
+        assert_eq!(outputs.iter().filter(|output| output["active"] == true).count(), 1);
+    }
 }

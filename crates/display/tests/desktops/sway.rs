@@ -508,6 +508,44 @@ fn a_look_tells_sway_from_what_cannot_make_outputs() {
 }
 
 #[test]
+fn a_sway_inside_another_desktop_says_so() {
+    let Some(lab) = Lab::start("sway-nested", &[(1280, 720)]) else { return };
+    let config = lab.session.write_config("sway/inner", "xwayland disable\n").expect("a configuration");
+    let mut command = lab.sway.command("sway");
+    command.arg("-c").arg(config).env("WLR_BACKENDS", "wayland").env("WLR_RENDERER", "pixman");
+    command.env_remove("SWAYSOCK");
+    let inner = lab.session.spawn("inner", command).expect("another sway");
+    let suffix = format!(".{}.sock", inner.pid());
+    let environment = config_of(&lab, |name| name.ends_with(&suffix));
+    let chooser = wait_for("the inner sway", SOON, || {
+        let chooser = Chooser::new(DisplayKind::Wlroots, environment()?).expect("a chooser");
+        let findings = chooser.survey();
+        let found = findings.into_iter().find(|finding| finding.kind == DisplayKind::Wlroots)?;
+        match found.state {
+            State::Obstructed { cause, .. } => cause.contains("inside another").then_some(chooser),
+            _ => None,
+        }
+    })
+    .expect("it is told apart");
+    let before = lab.layout();
+    let refused = chooser.create(mode(640, 360, 60_000), &AppLaunch::default());
+    let Err(DisplayError::Unsupported { cause, .. }) = refused.map(drop) else { panic!("an output") };
+    assert!(cause.contains("inside another"), "{cause}");
+    assert_eq!(lab.layout(), before);
+    assert_eq!(lab.journal(), 0);
+}
+
+/// A configuration for the sway whose IPC socket has a name that is `wanted`, once there is one.
+fn config_of(lab: &Lab, wanted: impl Fn(&str) -> bool) -> impl Fn() -> Option<DisplayConfig> {
+    move || {
+        let mut config = config(lab.session.runtime_dir(), lab.state.path(), Topology::Primary);
+        let socket = config.session.sockets(|name| name.starts_with("sway-ipc.") && wanted(name)).pop()?;
+        config.session.variables.insert("SWAYSOCK".to_owned(), socket.display().to_string());
+        Some(config)
+    }
+}
+
+#[test]
 fn a_compositor_with_the_older_protocol_alone_is_captured_too() {
     let Some(session) = lumen_lab::session_for("cage", &["cage"]) else { return };
     let mut command = session.command("cage");
