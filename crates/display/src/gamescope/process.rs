@@ -389,7 +389,7 @@ impl Watch {
 
     fn end(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let how = child.wait().map_or_else(|error| format!("ended ({error})"), |status| describe(status));
+        let how = child.wait().map_or_else(|error| format!("ended ({error})"), describe);
         let mut state = lock(&self.shared.state);
         if !state.silent {
             tracing::info!(how, "gamescope and its app ended");

@@ -2,6 +2,8 @@
 //! a line on stderr.
 
 mod eyes;
+mod gamescope;
+mod hyprland;
 mod kwin;
 mod mutter;
 mod portal;

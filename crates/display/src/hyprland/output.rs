@@ -1,0 +1,355 @@
+//! One output in Hyprland, from its making to the layout as it was before.
+
+use super::ipc::{Dialect, Instance, Monitor};
+use super::rule::{self, Rule};
+use super::{ANSWER, JOURNAL, NAME, arranging};
+use crate::journal::Entry;
+use crate::wlroots::idle::Awake;
+use crate::{DisplayConfig, Topology};
+use lumen_media::{DisplayError, Mode, Timestamp, clock};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// For a monitor to take its mode, or to go dark: Hyprland answers first and acts between two frames.
+const TAKES_EFFECT: Duration = Duration::from_secs(5);
+/// When a rule is sent again: one that arrives while a monitor is being made gets lost.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks at the monitors.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Names of this process's outputs.
+static LIVE: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+
+/// What the journal keeps of one output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Before {
+    /// Which Hyprland.
+    pub instance: String,
+    /// The output's name.
+    pub name: String,
+    /// How the Hyprland wants to be spoken to.
+    lua: bool,
+    /// The monitor that had the focus and gets it back.
+    focused: Option<String>,
+    /// Monitors that were switched off, as they were.
+    off: Vec<Monitor>,
+}
+
+impl Before {
+    fn dialect(&self) -> Dialect {
+        if self.lua { Dialect::Lua } else { Dialect::Keywords }
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}", self.instance, self.name)
+    }
+}
+
+/// Whether it is one of this process's, alive.
+pub(super) fn is_live(before: &Before) -> bool {
+    live(|names| names.contains(&before.key()))
+}
+
+fn live<T>(change: impl FnOnce(&mut HashSet<String>) -> T) -> T {
+    change(LIVE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+/// A live output. Dropping it removes it and restores the layout.
+pub(super) struct Output {
+    instance: Instance,
+    before: Before,
+    monitor: Monitor,
+    entry: Option<Entry>,
+    watch: Option<Watch>,
+    awake: Option<Awake>,
+    /// Until then the creating thread holds the lock of all arrangements, also when this is dropped.
+    made: bool,
+}
+
+impl Output {
+    /// Makes an output at `mode` and gives it its place.
+    pub fn create(
+        config: &DisplayConfig,
+        instance: &Instance,
+        mode: Mode,
+        socket: &Path,
+    ) -> Result<Self, DisplayError> {
+        let dialect = instance.dialect(ANSWER)?;
+        let monitors = instance.monitors(ANSWER)?;
+        let name = free_name(&monitors);
+        let others = || monitors.iter().filter(|monitor| !monitor.disabled);
+        let focused = others().find(|monitor| monitor.focused).map(|monitor| monitor.name.clone());
+        let exclusive = config.topology == Topology::Exclusive;
+        let before = Before {
+            instance: instance.signature().to_owned(),
+            name: name.clone(),
+            lua: dialect == Dialect::Lua,
+            focused: focused.filter(|_| config.topology != Topology::Extend),
+            // What another of our outputs shows is somebody's picture, not a monitor on the desk.
+            off: others().filter(|monitor| exclusive && !is_ours(&monitor.name)).cloned().collect(),
+        };
+        let entry = Entry::write(&config.state_dir, &format!("{JOURNAL}{name}"), &before)
+            .inspect_err(|error| {
+                tracing::warn!(%error, "the layout cannot be written down; if Lumen is killed, it stays as it is then");
+            })
+            .ok();
+        live(|names| names.insert(before.key()));
+        // From here on a drop undoes everything.
+        let monitor = Monitor { name: name.clone(), ..Monitor::unknown() };
+        let mut output = Self {
+            instance: instance.clone(),
+            before,
+            monitor,
+            entry,
+            watch: None,
+            awake: None,
+            made: false,
+        };
+        // The rule first: the output is then made at its mode at once.
+        output.order(&Rule::Mode(mode).request(dialect, &name))?;
+        output.order(&format!("output create headless {name}"))?;
+        output.monitor = output.settle(mode)?;
+        output.take_place(config.topology)?;
+        let rules = Rules { mode, dialect, before: output.before.clone() };
+        output.watch = Watch::start(instance, rules)
+            .inspect_err(|error| {
+                tracing::warn!(%error, "Hyprland's events cannot be heard; a reload of its configuration changes the output's mode");
+            })
+            .ok();
+        output.awake = Awake::on(socket, &name, clock::now() + ANSWER)
+            .inspect_err(|error| tracing::warn!(%error, "Hyprland is not kept awake"))
+            .ok();
+        output.made = true;
+        tracing::info!(output = name, %mode, topology = ?config.topology, "output made in Hyprland");
+        Ok(output)
+    }
+
+    /// As Hyprland described it when it was made.
+    pub fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    fn order(&self, request: &str) -> Result<(), DisplayError> {
+        self.instance.order(request, ANSWER)
+    }
+
+    /// Waits until the output has its mode; what it has then, where it takes another.
+    fn settle(&self, mode: Mode) -> Result<Monitor, DisplayError> {
+        let deadline = clock::now() + TAKES_EFFECT;
+        let mut again = clock::now() + AGAIN;
+        loop {
+            let monitors = self.instance.monitors(ANSWER)?;
+            let found = monitors.into_iter().find(|monitor| monitor.name == self.before.name);
+            let now = clock::now();
+            match found {
+                Some(monitor) if monitor.shows(mode) => return Ok(monitor),
+                Some(monitor) if now >= deadline => return Ok(monitor),
+                None if now >= deadline => {
+                    return Err(DisplayError::Timeout {
+                        backend: NAME,
+                        waited_for: format!("output {}", self.before.name),
+                        limit: TAKES_EFFECT,
+                    });
+                }
+                _ => {}
+            }
+            if now >= again {
+                self.order(&Rule::Mode(mode).request(self.before.dialect(), &self.before.name))?;
+                again = now + AGAIN;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn take_place(&self, topology: Topology) -> Result<(), DisplayError> {
+        let dialect = self.before.dialect();
+        for monitor in &self.before.off {
+            self.order(&Rule::Off.request(dialect, &monitor.name))?;
+        }
+        if !self.before.off.is_empty() {
+            let dark = |monitors: &[Monitor]| {
+                let is_dark =
+                    |name: &str| !monitors.iter().any(|monitor| monitor.name == name && !monitor.disabled);
+                self.before.off.iter().all(|monitor| is_dark(&monitor.name))
+            };
+            if !wait_for(&self.instance, deadline(), dark)? {
+                tracing::warn!("Hyprland leaves other monitors on");
+            }
+        }
+        match topology {
+            Topology::Extend | Topology::Mirror => Ok(()),
+            Topology::Primary | Topology::Exclusive => self.order(&rule::focus(dialect, &self.before.name)),
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.awake = None;
+        self.watch = None;
+        let restored = {
+            let _one = self.made.then(arranging);
+            restore(&self.instance, &self.before)
+        };
+        live(|names| names.remove(&self.before.key()));
+        match restored {
+            Ok(()) => {
+                if let Some(entry) = self.entry.take() {
+                    entry.done();
+                }
+            }
+            // With it its outputs are gone, and its monitors begin anew.
+            Err(_) if !self.instance.is_alive() => {
+                if let Some(entry) = self.entry.take() {
+                    entry.done();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(output = self.before.name, %error, "an output cannot be removed; the next start tries again");
+            }
+        }
+    }
+}
+
+/// Puts the monitors back and removes the output. Done again it changes nothing.
+pub(super) fn restore(instance: &Instance, before: &Before) -> Result<(), DisplayError> {
+    let dialect = before.dialect();
+    // The others first: windows of the output then have somewhere to go.
+    for monitor in &before.off {
+        instance.order(&Rule::Restored(monitor).request(dialect, &monitor.name), ANSWER)?;
+    }
+    let lit = |monitors: &[Monitor]| {
+        before.off.iter().all(|off| monitors.iter().any(|now| now.name == off.name && !now.disabled))
+    };
+    if !before.off.is_empty() && !wait_for(instance, deadline(), lit)? {
+        tracing::warn!("Hyprland leaves monitors dark; `hyprctl reload` restores them");
+    }
+    if instance.monitors(ANSWER)?.iter().any(|monitor| monitor.name == before.name) {
+        instance.order(&format!("output remove {}", before.name), ANSWER)?;
+        let gone = |monitors: &[Monitor]| !monitors.iter().any(|monitor| monitor.name == before.name);
+        if !wait_for(instance, deadline(), gone)? {
+            return Err(DisplayError::Timeout {
+                backend: NAME,
+                waited_for: format!("the end of output {}", before.name),
+                limit: TAKES_EFFECT,
+            });
+        }
+    }
+    if let Some(focused) = &before.focused {
+        // It may have been unplugged meanwhile.
+        if let Err(error) = instance.order(&rule::focus(dialect, focused), ANSWER) {
+            tracing::debug!(%error, "focus");
+        }
+    }
+    Ok(())
+}
+
+fn deadline() -> Timestamp {
+    clock::now() + TAKES_EFFECT
+}
+
+/// Looks until `met`, by `deadline`; tells whether it came to that.
+fn wait_for(
+    instance: &Instance,
+    deadline: Timestamp,
+    met: impl Fn(&[Monitor]) -> bool,
+) -> Result<bool, DisplayError> {
+    loop {
+        if met(&instance.monitors(ANSWER)?) {
+            return Ok(true);
+        }
+        if clock::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.strip_prefix("lumen-").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn free_name(monitors: &[Monitor]) -> String {
+    (1_u32..)
+        .map(|number| format!("lumen-{number}"))
+        .find(|name| monitors.iter().all(|monitor| monitor.name != *name))
+        .expect("there are fewer monitors than numbers")
+}
+
+/// What a reload of the configuration undoes and is said again.
+struct Rules {
+    mode: Mode,
+    dialect: Dialect,
+    before: Before,
+}
+
+impl Rules {
+    fn say(&self, instance: &Instance) {
+        let own = Rule::Mode(self.mode).request(self.dialect, &self.before.name);
+        let off = self.before.off.iter().map(|monitor| Rule::Off.request(self.dialect, &monitor.name));
+        for request in std::iter::once(own).chain(off) {
+            if let Err(error) = instance.order(&request, ANSWER) {
+                tracing::warn!(%error, "after a reload of Hyprland's configuration");
+            }
+        }
+    }
+}
+
+/// Listens to Hyprland's events until dropped.
+struct Watch {
+    events: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    fn start(instance: &Instance, rules: Rules) -> std::io::Result<Self> {
+        let events = instance.events()?;
+        let (reader, instance) = (events.try_clone()?, instance.clone());
+        let listen = move || {
+            for line in BufReader::new(reader).lines() {
+                match line {
+                    Ok(line) if line.starts_with("configreloaded>>") => {
+                        tracing::info!(
+                            "Hyprland's configuration was reloaded; the output gets its mode again"
+                        );
+                        rules.say(&instance);
+                    }
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("lumen-hyprland".into()).spawn(listen)?;
+        Ok(Self { events, thread: Some(thread) })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // The thread reads the end then.
+        let _ = self.events.shutdown(Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_free_and_told_from_real_monitors() {
+        let taken = |name: &str| Monitor { name: name.into(), ..Monitor::unknown() };
+        assert_eq!(free_name(&[taken("DP-1")]), "lumen-1");
+        assert_eq!(free_name(&[taken("lumen-1"), taken("lumen-3")]), "lumen-2");
+        assert!(is_ours("lumen-12") && !is_ours("lumen-screen") && !is_ours("DP-1"));
+    }
+}

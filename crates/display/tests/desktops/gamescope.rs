@@ -1,0 +1,258 @@
+//! gamescope with the test card inside, as an X11 program. It needs a render node and udmabuf, so the virtual machine;
+//! there it shows 2 to 5 pictures a second.
+
+use crate::eyes::{self, look};
+use lumen_capture::CaptureConfig;
+use lumen_display::{Chooser, DisplayConfig, DisplayKind, Finding, SessionEnvironment, State};
+use lumen_lab::{Desktop, Gamescope, GamescopeOptions, Session, wait_for};
+use lumen_media::slot::Wait;
+use lumen_media::{
+    AppLaunch, DisplayError, FrameSource, Mode, NodeTarget, OutputSource, PipeWireTarget, RateRequest,
+    VirtualDisplay, VirtualOutput, clock,
+};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// For anything that must come.
+const SOON: Duration = Duration::from_secs(10);
+/// Test cards that have to be seen.
+const CARDS: usize = 5;
+/// Set in the process that plays a host which gets killed: where the session and the state are.
+const HOST: &str = "LUMEN_TEST_GAMESCOPE_HOST";
+
+struct Lab {
+    session: Session,
+    state: TempDir,
+}
+
+impl Lab {
+    fn start(name: &str) -> Option<Self> {
+        if lumen_lab::render_node().is_none() {
+            lumen_lab::left_out(name, "no DRM render node: gamescope does not start");
+            return None;
+        }
+        let session = lumen_lab::session_for(name, &["gamescope", "Xwayland", "pipewire", "pw-dump"])?;
+        Some(Self { session, state: tempfile::tempdir().expect("temporary directory") })
+    }
+
+    fn config(&self) -> DisplayConfig {
+        let mut config = config(self.session.runtime_dir(), self.state.path());
+        config.session.variables.extend(self.session.env());
+        config
+    }
+
+    fn create(&self, app: &[&str]) -> Result<VirtualOutput, DisplayError> {
+        create(&self.config(), app)
+    }
+
+    fn card(&self, output: &VirtualOutput, dmabuf: bool) -> Box<dyn FrameSource> {
+        let OutputSource::PipeWire(target) = &output.source else { panic!("not PipeWire") };
+        assert_eq!(target.rate, RateRequest::DontAsk);
+        let again = PipeWireTarget { remote_fd: None, ..*target };
+        let config = CaptureConfig {
+            dmabuf,
+            runtime_dir: Some(self.session.runtime_dir().to_owned()),
+            ..CaptureConfig::default()
+        };
+        let source = OutputSource::PipeWire(again);
+        let mut frames = lumen_capture::open(source, output.effective_mode, &config).expect("the pictures");
+        frames.set_active(true);
+        frames
+    }
+
+    /// Processes of a gamescope, and of the app.
+    fn processes(&self) -> Vec<String> {
+        let names = self.session.processes().into_iter().map(|(_, name)| name);
+        names
+            .filter(|name| ["gamescope", "Xwayland", "testcard"].iter().any(|one| name.starts_with(one)))
+            .collect()
+    }
+
+    fn assert_clean(&self) {
+        assert_eq!(self.processes(), Vec::<String>::new());
+        let files = fs::read_dir(self.session.runtime_dir()).expect("there").flatten();
+        let left: Vec<_> = files
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("gamescope"))
+            .collect();
+        assert_eq!(left, Vec::<String>::new(), "files are left");
+        let journal = fs::read_dir(self.state.path().join("layout")).into_iter().flatten().count();
+        assert_eq!(journal, 0, "the journal has entries");
+        wait_for("the end of the node", SOON, || {
+            self.session.video_nodes().ok()?.iter().all(|(_, name)| name != "gamescope").then_some(())
+        })
+        .expect("no node of gamescope");
+    }
+}
+
+fn config(runtime_dir: &Path, state: &Path) -> DisplayConfig {
+    let mut variables = Gamescope::environment();
+    // That would mean Game Mode.
+    variables.remove("XDG_CURRENT_DESKTOP");
+    // What a session of another compositor left: must not reach it.
+    variables.insert("WAYLAND_DISPLAY".into(), "wayland-stale".into());
+    variables.insert("DISPLAY".into(), ":77".into());
+    let session = SessionEnvironment { runtime_dir: runtime_dir.to_owned(), variables };
+    DisplayConfig { state_dir: state.to_owned(), session, ..DisplayConfig::new(runtime_dir) }
+}
+
+fn create(config: &DisplayConfig, app: &[&str]) -> Result<VirtualOutput, DisplayError> {
+    let card = eyes::testcard().display().to_string();
+    let command = std::iter::once(card.as_str()).chain(app.iter().copied()).map(str::to_owned).collect();
+    let launch = AppLaunch { title: "Test card".into(), command, env: Vec::new() };
+    let mode = Mode::new(320, 180, 60_000).expect("a mode");
+    Chooser::new(DisplayKind::Gamescope, config.clone()).expect("a chooser").create(mode, &launch)
+}
+
+fn wait_for_the_end(frames: &mut dyn FrameSource) {
+    let deadline = clock::now() + lumen_lab::patient(SOON);
+    loop {
+        match frames.wait_latest(Some(deadline)) {
+            Wait::Closed => return assert!(frames.is_closed()),
+            Wait::Deadline => panic!("the pictures do not end"),
+            Wait::Value(_) | Wait::Nudged => {}
+        }
+    }
+}
+
+fn found(config: &DisplayConfig) -> Finding {
+    let findings = Chooser::new(DisplayKind::Gamescope, config.clone()).expect("a chooser").survey();
+    findings.into_iter().find(|finding| finding.kind == DisplayKind::Gamescope).expect("listed")
+}
+
+#[test]
+fn vm_the_app_runs_inside_and_is_seen_through_memory_and_dmabufs() {
+    let Some(lab) = Lab::start("gamescope-spawn") else { return };
+    let begun = clock::now();
+    let output = lab.create(&["--backend", "x11", "--fps", "10"]).expect("an output");
+    println!("gamescope: output after {:.1} s", clock::now().since(begun).as_secs_f64());
+    assert_eq!(output.path.effective, "gamescope");
+    assert!(
+        output.env.iter().any(|(name, value)| name == "DISPLAY" && value.starts_with(':')),
+        "{:?}",
+        output.env
+    );
+    for (dmabuf, kind) in [(false, "MemFd"), (true, "DmaBuf")] {
+        let mut frames = lab.card(&output, dmabuf);
+        let seen = look(frames.as_mut(), CARDS, SOON);
+        seen.print(&format!("gamescope 320x180, {kind}"));
+        assert!(seen.cards.len() >= CARDS, "{} cards", seen.cards.len());
+        assert!(seen.colours_are_right(), "{}", seen.worst_colour);
+        assert_eq!(seen.sizes, [(320, 180)]);
+        let report = frames.report();
+        assert!(report.format.contains(kind), "{report:?}");
+    }
+    let mut frames = lab.card(&output, false);
+    output.contained_app.as_ref().expect("inside").terminate();
+    wait_for_the_end(frames.as_mut());
+    drop(output);
+    lab.assert_clean();
+}
+
+#[test]
+fn vm_the_node_is_found_by_pipewire_when_the_log_does_not_name_it_and_the_apps_end_is_told() {
+    let Some(lab) = Lab::start("gamescope-silent") else { return };
+    let real = lumen_lab::find("gamescope").expect("installed");
+    let folder = lab.state.path().join("bin");
+    fs::create_dir(&folder).expect("made");
+    let silent = folder.join("gamescope");
+    // Everything but that line still comes through.
+    let script = format!(
+        "#!/bin/bash\nexec {} \"$@\" > >(grep --line-buffered -v 'stream available') 2>&1\n",
+        real.display()
+    );
+    fs::write(&silent, script).expect("written");
+    fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut config = lab.config();
+    let path = format!("{}:{}", folder.display(), config.session.variables["PATH"]);
+    config.session.variables.insert("PATH".into(), path);
+    let output = create(&config, &["--backend", "x11", "--fps", "10"]).expect("an output");
+    let nodes = lab.session.video_nodes().expect("an answer");
+    let OutputSource::PipeWire(target) = &output.source else { panic!("not PipeWire") };
+    let NodeTarget::Id(id) = target.node else { panic!("not an id") };
+    assert!(nodes.contains(&(id, "gamescope".into())), "{id} in {nodes:?}");
+    let log = fs::read_to_string(lab.state.path().join("logs/app-Test-card.log")).expect("a log");
+    assert!(log.contains("Starting Xwayland") && !log.contains("stream available"), "{log}");
+
+    let mut frames = lab.card(&output, false);
+    assert!(!look(frames.as_mut(), 1, SOON).cards.is_empty());
+    let (tell, told) = mpsc::channel();
+    let contained = output.contained_app.as_ref().expect("inside");
+    contained.on_end(Box::new(move || tell.send(()).expect("heard")));
+    let processes = lab.session.processes();
+    let (card, _) = processes.iter().find(|(_, name)| name == "testcard").expect("the card runs");
+    let pid = rustix::process::Pid::from_raw(*card as i32).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("ours");
+    told.recv_timeout(lumen_lab::patient(SOON)).expect("the end of the app is told");
+    wait_for_the_end(frames.as_mut());
+    drop(output);
+    lab.assert_clean();
+}
+
+#[test]
+fn vm_one_that_runs_is_shown_and_left_alone() {
+    let Some(lab) = Lab::start("gamescope-attach") else { return };
+    let card = eyes::testcard();
+    let app = [card.to_str().expect("a path"), "--backend", "x11", "--fps", "10"];
+    let gamescope = Gamescope::start(&lab.session, &GamescopeOptions::default(), &app).expect("gamescope");
+    let mut by_number = lab.config();
+    by_number.gamescope_node = Some(gamescope.node());
+    let mut game_mode = lab.config();
+    game_mode.session.variables.insert("XDG_CURRENT_DESKTOP".into(), "gamescope".into());
+    for config in [by_number, game_mode] {
+        let finding = found(&config);
+        assert_eq!(finding.state, State::Ready);
+        assert!(finding.version.ends_with(&format!("runs with node {}", gamescope.node())), "{finding:?}");
+        let mode = Mode::new(640, 360, 60_000).expect("a mode");
+        let chooser = Chooser::new(DisplayKind::Gamescope, config).expect("a chooser");
+        let output = chooser.create(mode, &AppLaunch::default()).expect("an output");
+        assert_eq!((output.effective_mode.width(), output.effective_mode.height()), (320, 180));
+        assert!(output.path.reason.contains("320x180"), "{}", output.path.reason);
+        assert!(output.contained_app.is_none());
+        let display = output.env.iter().find(|(name, _)| name == "DISPLAY").map(|(_, value)| value.clone());
+        assert_eq!(display, gamescope.display());
+        let mut frames = lab.card(&output, false);
+        let seen = look(frames.as_mut(), CARDS, SOON);
+        seen.print("gamescope attached");
+        assert!(seen.cards.len() >= CARDS && seen.colours_are_right(), "{seen:?}");
+        drop(frames);
+        drop(output);
+        assert!(gamescope.process().is_running(), "{}", gamescope.log());
+    }
+}
+
+#[test]
+fn vm_a_killed_host_leaves_nothing() {
+    let Some(lab) = Lab::start("gamescope-killed") else { return };
+    let own = std::env::current_exe().expect("the path of this program");
+    let mut command = lab.session.command(own);
+    command.args(["gamescope::plays_a_host_that_is_killed", "--exact", "--nocapture"]);
+    let place = |path: &Path| path.display().to_string();
+    command.env(HOST, format!("{}\n{}", place(lab.session.runtime_dir()), place(lab.state.path())));
+    let host = lab.session.spawn("host", command).expect("a host");
+    host.wait_for_log("the output is there", SOON * 3).expect("an output");
+    assert!(lab.processes().iter().any(|name| name == "testcard"), "{:?}", lab.processes());
+    host.signal(rustix::process::Signal::KILL);
+    wait_for("the end of the host", SOON, || host.ended()).expect("killed");
+    Chooser::new(DisplayKind::Auto, lab.config()).expect("a chooser").clean_up();
+    // Sockets are taken over by the next one.
+    assert_eq!(lab.processes(), Vec::<String>::new());
+    let journal = fs::read_dir(lab.state.path().join("layout")).into_iter().flatten().count();
+    assert_eq!(journal, 0, "the journal has entries");
+}
+
+/// Not a test by itself: the process that `vm_a_killed_host_leaves_nothing` kills.
+#[test]
+fn plays_a_host_that_is_killed() {
+    #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program what to play")]
+    let Ok(told) = std::env::var(HOST) else { return };
+    let (runtime_dir, state) = told.split_once('\n').expect("two folders");
+    let config = config(&PathBuf::from(runtime_dir), &PathBuf::from(state));
+    let _output = create(&config, &["--backend", "x11", "--fps", "5"]).expect("an output");
+    println!("the output is there");
+    std::thread::sleep(SOON * 60);
+}
