@@ -54,6 +54,8 @@ fn open(session: &Session, output: VirtualOutput) -> (Box<dyn FrameSource>, Box<
 
 /// Looks until `count` cards of 640×360 were seen.
 fn see(frames: &mut dyn FrameSource, count: usize, what: &str) {
+    // The first pictures may show the card before it fills the screen.
+    eyes::look(frames, 2, LOOK);
     let seen = eyes::look(frames, count, LOOK);
     seen.print(what);
     assert_eq!(seen.cards.len(), count, "{seen:?}, {:?}", frames.report());
