@@ -426,7 +426,7 @@ fn without_a_desktop_the_stream_ends_in_time_and_the_next_resume_has_a_new_outpu
     let verdict = clock::now().since(died);
     assert!(verdict >= crate::recovery::LIMIT, "{verdict:?}: given up too early");
     assert!(host.fake.asked.load(Ordering::Acquire) > 3, "it was tried more than once");
-    assert!(host.view().is_some_and(|view| view.output.is_none()));
+    wait_for("nothing to be left", || host.view().filter(|view| view.output.is_none() && !view.recovering));
     host.fake.answer(Answer::Output);
     let session = host.resume((320, 180));
     host.connect(session);
@@ -470,7 +470,7 @@ fn the_same_mode_reuses_the_output_and_another_one_retires_it() {
     assert_eq!((host.fake.made(), host.fake.alive()), (1, 1));
     let third = host.resume((400, 300));
     assert_eq!((host.fake.made(), host.fake.alive()), (2, 2), "the old one stays until the new one shows");
-    assert!(host.view().and_then(|view| view.output).is_some_and(|output| output.mode.width() == 400));
+    wait_for("the new mode", || host.view()?.output.filter(|output| output.mode.width() == 400));
     host.connect(third);
     host.wait_frames(third, 1);
     host.wait_alive(1);
