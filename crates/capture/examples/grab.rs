@@ -60,7 +60,7 @@ fn main() -> anyhow::Result<()> {
 
 fn save(file: &str, frame: &Frame) -> anyhow::Result<()> {
     let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
-    write!(out, "P6 {} {} 255\n", frame.width, frame.height)?;
+    writeln!(out, "P6 {} {} 255", frame.width, frame.height)?;
     for row in frame.pixels.bytes().chunks(frame.stride).take(frame.height as usize) {
         for pixel in row[..frame.width as usize * PixelFormat::BYTES].chunks_exact(PixelFormat::BYTES) {
             let colours = match frame.format {

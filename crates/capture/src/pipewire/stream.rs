@@ -30,6 +30,9 @@ static SET_UP: Mutex<()> = Mutex::new(());
 /// A node that a compositor has named is known to the daemon; this is for one that comes at the same moment.
 const APPEARS_WITHIN: Duration = Duration::from_millis(500);
 
+/// A producer's formats were asked for before the stream was connected; this is for an answer that comes after its failure.
+const TOLD_WITHIN: Duration = Duration::from_millis(300);
+
 /// What a capture is opened with.
 pub(crate) struct Request {
     pub(crate) target: PipeWireTarget,
@@ -137,6 +140,8 @@ pub(crate) struct Session {
     node: Cell<Option<u32>>,
     /// When somebody has to look again.
     due: Cell<Option<Timestamp>>,
+    /// Why the stream failed, and until when the producer's formats are waited for.
+    failed: RefCell<Option<(String, Timestamp)>>,
     /// Until when a node that is not there may come.
     missing: Cell<Option<Timestamp>>,
     /// Whether the stream runs; it does until the first picture is there.
@@ -174,6 +179,7 @@ impl Session {
             ready: ends.ready,
             node: Cell::new(None),
             due: Cell::new(None),
+            failed: RefCell::new(None),
             missing: Cell::new(None),
             running: Cell::new(true),
             negotiated: Cell::new(false),
@@ -232,6 +238,17 @@ impl Session {
         }
     }
 
+    /// The stream failed. What the producer has is part of the cause, and may still be on its way.
+    fn fail(&self, message: String) {
+        let unknown = self.node.get().is_some() && self.state.borrow().produced.is_empty();
+        if self.negotiated.get() || !unknown {
+            return self.end(self.explain(message));
+        }
+        let until = clock::now() + TOLD_WITHIN;
+        *self.failed.borrow_mut() = Some((message, until));
+        self.due.set(Some(until));
+    }
+
     /// Why the stream failed. The session's words differ from version to version; what the producer has does not.
     fn explain(&self, message: String) -> CaptureError {
         let state = self.state.borrow();
@@ -281,6 +298,10 @@ impl Session {
                 return self.end(CaptureError::NoTarget("no such PipeWire node".to_owned()));
             }
         }
+        let told = !self.state.borrow().produced.is_empty();
+        if let Some((message, _)) = self.failed.borrow_mut().take_if(|(_, until)| told || now >= *until) {
+            return self.end(self.explain(message));
+        }
         let (kept_due, pause, fall_back) = {
             let state = &mut *self.state.borrow_mut();
             let kept_due = state.pictures.tick(now);
@@ -293,7 +314,8 @@ impl Session {
         if fall_back {
             self.offer_shared_memory();
         }
-        self.due.set([kept_due, self.missing.get()].into_iter().flatten().min());
+        let failed = self.failed.borrow().as_ref().map(|(_, until)| *until);
+        self.due.set([kept_due, self.missing.get(), failed].into_iter().flatten().min());
     }
 
     /// Negotiates again without graphics memory, on the live stream.
@@ -337,7 +359,7 @@ impl Events for Session {
     fn state(&self, state: StreamState) {
         tracing::debug!(?state, "PipeWire stream");
         match state {
-            StreamState::Error(message) => self.end(self.explain(message)),
+            StreamState::Error(message) => self.fail(message),
             StreamState::Unconnected => {
                 self.end(CaptureError::NoTarget("the stream was disconnected".into()))
             }

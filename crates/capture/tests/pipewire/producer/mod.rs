@@ -15,7 +15,7 @@ use pipewire::main_loop::MainLoopRc;
 use pipewire::properties::PropertiesBox;
 use pipewire::stream::{StreamFlags, StreamRc, StreamState};
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -186,12 +186,7 @@ impl Drop for Producer {
     }
 }
 
-fn run(
-    socket: &PathBuf,
-    setup: Setup,
-    inbox: pipewire::channel::Receiver<Order>,
-    outbox: mpsc::Sender<Event>,
-) {
+fn run(socket: &Path, setup: Setup, inbox: pipewire::channel::Receiver<Order>, outbox: mpsc::Sender<Event>) {
     pipewire::init();
     let main_loop = MainLoopRc::new(None).expect("a loop");
     let context = ContextRc::new(&main_loop, None).expect("a context");

@@ -111,8 +111,8 @@ fn write_meta(buffer: *mut pw_buffer, kind: u32, bytes: &[u8]) {
     // SAFETY: the buffer is dequeued; it has `n_metas` metadata of `size` bytes each.
     unsafe {
         let buffer = &*(*buffer).buffer.cast::<spa::spa_buffer>();
-        let metas = (0..buffer.n_metas as usize).map(|index| &*buffer.metas.add(index));
-        if let Some(meta) = metas.filter(|meta| meta.type_ == kind).next() {
+        let mut metas = (0..buffer.n_metas as usize).map(|index| &*buffer.metas.add(index));
+        if let Some(meta) = metas.find(|meta| meta.type_ == kind) {
             assert!(bytes.len() <= meta.size as usize, "metadata {kind}");
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), meta.data.cast(), bytes.len());
         }
