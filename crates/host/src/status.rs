@@ -148,7 +148,13 @@ pub fn for_people(status: &Value) -> String {
         out,
         "display: asked for {}; found: {}",
         text(&status["display"]["requested"]),
-        if present.is_empty() { "no desktop".to_owned() } else { present.join(", ") }
+        match present.is_empty() {
+            true if status["display"]["requested"] == "auto" => {
+                "no desktop, so the built-in compositor makes outputs".to_owned()
+            }
+            true => "no desktop".to_owned(),
+            false => present.join(", "),
+        }
     );
     let zero_copy = &status["zero_copy"];
     let _ = writeln!(
