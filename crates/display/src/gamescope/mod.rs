@@ -20,6 +20,7 @@ use lumen_media::{
     AppLaunch, DisplayError, InputSink, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget,
     RateRequest, VirtualDisplay, VirtualOutput,
 };
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ const JOURNAL: &str = "gamescope-";
 /// For one of the small programs asked at a look, which ends within two seconds altogether.
 const GLANCE: Duration = Duration::from_millis(900);
 /// The same while an output is made: nobody else waits.
-const QUESTION: Duration = Duration::from_secs(5);
+const QUESTION: Duration = Duration::from_secs(10);
 
 pub(crate) const BACKEND: Backend = Backend { kind: DisplayKind::Gamescope, look, open, clean_up };
 
@@ -60,12 +61,13 @@ fn look(config: &DisplayConfig) -> Finding {
     };
     match (number, running) {
         (_, Err(DisplayError::Unsupported { cause, remedy, .. })) => obstructed(cause, remedy, name),
-        (Err(error), _) => obstructed(
-            format!("{} --version does not answer: {error}", program.display()),
+        // A machine that is busy answers late; whoever makes an output waits longer and hears what is wrong.
+        (Err(error), _) if error.kind() != ErrorKind::TimedOut => obstructed(
+            format!("{} --version cannot be run: {error}", program.display()),
             "Look whether it starts in a terminal".into(),
             name,
         ),
-        (Ok(number), running) => match version::check(session, number, GLANCE) {
+        (number, running) => match version::check(session, number.unwrap_or(None), GLANCE) {
             Err(DisplayError::Unsupported { cause, remedy, .. }) => obstructed(cause, remedy, name),
             _ => {
                 let version = match running {

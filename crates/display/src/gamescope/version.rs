@@ -82,7 +82,7 @@ pub(super) fn check(
 ) -> Result<(), DisplayError> {
     match gamescope {
         None => {
-            tracing::warn!(
+            tracing::debug!(
                 "gamescope does not tell its version; before {FIXED_GAMESCOPE} it stands still with PipeWire {STRICT_PIPEWIRE} or newer"
             );
             Ok(())
