@@ -4,7 +4,7 @@ use super::frames::{Mailbox, Note};
 use super::negotiate::{Agreement, FormatSet, Offer, describe};
 use super::pictures::Pictures;
 use super::pod::Object;
-use super::sys::{BufferPtr, Buffers, Events, Memory, listen};
+use super::sys::{BufferPtr, Buffers, Entered, Events, Memory, listen};
 use super::watch::Watch;
 use crate::{CaptureConfig, CaptureError};
 use libspa::support::system::IoFlags;
@@ -63,6 +63,7 @@ fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
     let set_up = SET_UP.lock().unwrap_or_else(PoisonError::into_inner);
     pipewire::init();
     let main_loop = MainLoopRc::new(None).map_err(library("the loop"))?;
+    let entered = Entered::new(main_loop.loop_());
     let context = ContextRc::new(&main_loop, None).map_err(library("the context"))?;
     let core = connect(&context, &mut request)?;
     let stream = StreamRc::new(core.clone(), "lumen-capture", properties(&request.target))
@@ -81,7 +82,7 @@ fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
             Some(due) => Timeout::Finite(due.since(clock::now()) + Duration::from_millis(1)),
             None => Timeout::Infinite,
         };
-        main_loop.loop_().iterate(timeout);
+        entered.turn(timeout);
         session.read_notes(&mailbox);
         session.tick(clock::now());
     }

@@ -3,7 +3,9 @@
 mod buffers;
 mod events;
 mod mapping;
+mod turn;
 
 pub(crate) use buffers::{BufferId, Buffers, Chunk, Memory};
 pub(crate) use events::{BufferPtr, Events, listen};
 pub(crate) use mapping::Mapping;
+pub(crate) use turn::Entered;
