@@ -14,11 +14,15 @@ use pipewire::context::ContextRc;
 use pipewire::main_loop::MainLoopRc;
 use pipewire::properties::PropertiesBox;
 use pipewire::stream::{StreamFlags, StreamRc, StreamState};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a cycle of the graph may take.
+const CUT_OFF: Duration = Duration::from_millis(500);
 
 /// Where the producer's buffers come from and what they claim to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +101,8 @@ pub struct Producer {
     orders: pipewire::channel::Sender<Order>,
     events: mpsc::Receiver<Event>,
     thread: Option<JoinHandle<()>>,
+    /// Cycles that were begun and are not over.
+    cycles: Cell<u32>,
 }
 
 impl Producer {
@@ -105,7 +111,7 @@ impl Producer {
         let (outbox, events) = mpsc::channel();
         let socket = session.runtime_dir().join("pipewire-0");
         let thread = std::thread::spawn(move || run(&socket, setup, inbox, outbox));
-        let mut producer = Self { node: 0, orders, events, thread: Some(thread) };
+        let mut producer = Self { node: 0, orders, events, thread: Some(thread), cycles: Cell::new(0) };
         producer.node = producer.until(|event| match event {
             Event::Node(id) => Some(id),
             _ => None,
@@ -117,10 +123,19 @@ impl Producer {
     pub fn until<T>(&self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
         loop {
             let event = self.events.recv_timeout(PATIENCE).expect("the producer sees something");
+            self.count(event);
             if let Some(found) = wanted(event) {
                 return found;
             }
         }
+    }
+
+    fn count(&self, event: Event) {
+        self.cycles.set(match event {
+            Event::Sent => self.cycles.get() + 1,
+            Event::Done => self.cycles.get().saturating_sub(1),
+            _ => return,
+        });
     }
 
     pub fn wait_for(&self, wanted: Event) {
@@ -139,9 +154,13 @@ impl Producer {
             Event::NoBuffer => Some(false),
             _ => None,
         });
-        if sent {
-            // The next cycle can begin when this one is over.
-            self.wait_for(Event::Done);
+        // A cycle that begins before the last one is over takes its buffer's place. One that was cut off by a pause is
+        // never over.
+        while self.cycles.get() > 0 {
+            match self.events.recv_timeout(CUT_OFF) {
+                Ok(event) => self.count(event),
+                Err(_) => self.cycles.set(0),
+            }
         }
         sent
     }
