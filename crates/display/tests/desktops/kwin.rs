@@ -51,6 +51,11 @@ impl Lab {
         )?;
         let report = kwin_setup::install(&lab.config(Topology::Primary), &own()).expect("a permission");
         println!("{name}: {report:?}");
+        // Where the processor is emulated, KWin is on the bus long before it has time to answer.
+        let ready = || (lab.found().state == State::Ready).then_some(());
+        if wait_for("KWin to be ready", SOON, ready).is_err() {
+            panic!("KWin is not ready: {:?}", lab.found());
+        }
         Some(lab)
     }
 
