@@ -234,7 +234,7 @@ impl Live {
 
         let mode = self.job.mode;
         let other_rate = mode.refresh_mhz() != NATIVE;
-        let detour = other_rate && mode.width() % CVT_CELL == 0 && outputs.knows_custom_modes();
+        let detour = other_rate && mode.width().is_multiple_of(CVT_CELL) && outputs.knows_custom_modes();
         let height = if detour { mode.height() + DETOUR } else { mode.height() };
         let mut node = self.open_stream(&screencast, &short, (mode.width(), height), &mut outputs, until)?;
         let mut effective = None;
@@ -371,7 +371,7 @@ impl Live {
         } else if asked.refresh_mhz().abs_diff(effective.refresh_mhz()) > 1000 {
             let why = if !outputs.knows_custom_modes() {
                 "its virtual outputs have 60 Hz before version 6.6"
-            } else if asked.width() % CVT_CELL != 0 {
+            } else if !asked.width().is_multiple_of(CVT_CELL) {
                 "it makes other rates only for widths that are multiples of 8"
             } else {
                 "it took no mode of our own"
@@ -440,10 +440,9 @@ impl Live {
             ),
         }
         if last && let Some(desk) = desks.remove(&self.job.socket) {
-            match (desk.entry, restored) {
-                (Some(entry), Ok(_)) => entry.done(),
-                // Kept: the next start restores the layout.
-                (_, _) => {}
+            // Kept when KWin could not be asked: the next start restores the layout.
+            if let (Some(entry), Ok(_)) = (desk.entry, restored) {
+                entry.done();
             }
         }
     }

@@ -40,9 +40,11 @@ fn look(config: &DisplayConfig) -> Finding {
     let finding = |state| Finding { kind: DisplayKind::Kwin, state, version: facts.title() };
     let obstructed = |cause: String, remedy: &str| State::Obstructed { cause, remedy: remedy.into() };
     match found {
-        Ok((_, link)) => finding(obstacle::find(config, &facts, &link.state).map_or(State::Ready, |obstacle| {
-            State::Obstructed { cause: obstacle.cause, remedy: obstacle.remedy }
-        })),
+        Ok((_, link)) => {
+            finding(obstacle::find(config, &facts, &link.state).map_or(State::Ready, |obstacle| {
+                State::Obstructed { cause: obstacle.cause, remedy: obstacle.remedy }
+            }))
+        }
         Err(_) if facts.x11 => finding(obstructed(
             format!("{} runs on X11, where it has no virtual outputs", facts.title()),
             "Choose the Plasma session on Wayland at the login",
@@ -154,7 +156,9 @@ impl KwinDisplay {
         ];
         env.extend(session.bus_address().map(|address| pair("DBUS_SESSION_BUS_ADDRESS", address)));
         let facts = Facts::ask(&self.config, TALK);
-        env.extend(session.variable("KDE_SESSION_VERSION").map(|value| pair("KDE_SESSION_VERSION", value.into())));
+        env.extend(
+            session.variable("KDE_SESSION_VERSION").map(|value| pair("KDE_SESSION_VERSION", value.into())),
+        );
         let mut x11 = facts.x11_display();
         if x11.is_empty() {
             let inherited = ["DISPLAY", "XAUTHORITY"].into_iter();
