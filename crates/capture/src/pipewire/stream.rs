@@ -33,6 +33,9 @@ const APPEARS_WITHIN: Duration = Duration::from_millis(500);
 /// A producer's formats were asked for before the stream was connected; this is for an answer that comes after its failure.
 const TOLD_WITHIN: Duration = Duration::from_millis(300);
 
+/// How long a daemon may take to say that there is no common format, before what is known about the producer counts.
+const JUDGED_AFTER: Duration = Duration::from_secs(2);
+
 /// What a capture is opened with.
 pub(crate) struct Request {
     pub(crate) target: PipeWireTarget,
@@ -74,8 +77,10 @@ fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
     let _watch = Watch::new(&core, &session, request.target.node).map_err(library("the registry"))?;
     let _stream_listener = listen(&stream, session.clone()).map_err(library("the stream's events"))?;
     session.connect(request.target.node)?;
+    session.judged.set(Some(clock::now() + JUDGED_AFTER));
     drop(set_up);
 
+    session.tick(clock::now());
     while !session.ended.get() {
         let timeout = match session.due.get() {
             // The loop counts milliseconds; waking too early would spin.
@@ -143,6 +148,8 @@ pub(crate) struct Session {
     due: Cell<Option<Timestamp>>,
     /// Why the stream failed, and until when the producer's formats are waited for.
     failed: RefCell<Option<(String, Timestamp)>>,
+    /// When a producer without a common format is given up: newer daemons say so, older ones say nothing.
+    judged: Cell<Option<Timestamp>>,
     /// Until when a node that is not there may come.
     missing: Cell<Option<Timestamp>>,
     /// Whether the stream runs; it does until the first picture is there.
@@ -181,6 +188,7 @@ impl Session {
             node: Cell::new(None),
             due: Cell::new(None),
             failed: RefCell::new(None),
+            judged: Cell::new(None),
             missing: Cell::new(None),
             running: Cell::new(true),
             negotiated: Cell::new(false),
@@ -241,7 +249,7 @@ impl Session {
 
     /// The stream failed. What the producer has is part of the cause, and may still be on its way.
     fn fail(&self, message: String) {
-        let unknown = self.node.get().is_some() && self.state.borrow().produced.is_empty();
+        let unknown = self.state.borrow().produced.is_empty();
         if self.negotiated.get() || !unknown {
             return self.end(self.explain(message));
         }
@@ -250,15 +258,21 @@ impl Session {
         self.due.set(Some(until));
     }
 
+    /// The producer's formats, when none of them is one of ours.
+    fn nothing_in_common(&self) -> Option<String> {
+        let state = self.state.borrow();
+        if state.produced.is_empty() || state.produced.iter().any(|produced| state.offer.accepts(produced)) {
+            return None;
+        }
+        Some(state.produced.iter().map(describe).collect::<Vec<_>>().join("; "))
+    }
+
     /// Why the stream failed. The session's words differ from version to version; what the producer has does not.
     fn explain(&self, message: String) -> CaptureError {
-        let state = self.state.borrow();
-        let known = !state.produced.is_empty();
-        if known && !state.produced.iter().any(|produced| state.offer.accepts(produced)) {
-            let offered: Vec<_> = state.produced.iter().map(describe).collect();
-            return CaptureError::NoFormat(format!("it has {} ({message})", offered.join("; ")));
+        match self.nothing_in_common() {
+            Some(formats) => CaptureError::NoFormat(format!("it has {formats} ({message})")),
+            None => CaptureError::NoTarget(message),
         }
-        CaptureError::NoTarget(message)
     }
 
     fn read_notes(&self, mailbox: &Mailbox) {
@@ -303,6 +317,12 @@ impl Session {
         if let Some((message, _)) = self.failed.borrow_mut().take_if(|(_, until)| told || now >= *until) {
             return self.end(self.explain(message));
         }
+        if self.judged.get().is_some_and(|at| self.negotiated.get() || now >= at) {
+            self.judged.set(None);
+            if let Some(formats) = self.nothing_in_common().filter(|_| !self.negotiated.get()) {
+                return self.end(CaptureError::NoFormat(format!("it has {formats}")));
+            }
+        }
         let (kept_due, pause, fall_back) = {
             let state = &mut *self.state.borrow_mut();
             let kept_due = state.pictures.tick(now);
@@ -316,7 +336,7 @@ impl Session {
             self.offer_shared_memory();
         }
         let failed = self.failed.borrow().as_ref().map(|(_, until)| *until);
-        self.due.set([kept_due, self.missing.get(), failed].into_iter().flatten().min());
+        self.due.set([kept_due, self.judged.get(), self.missing.get(), failed].into_iter().flatten().min());
     }
 
     /// Negotiates again without graphics memory, on the live stream.

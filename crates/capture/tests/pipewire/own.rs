@@ -165,13 +165,13 @@ fn the_newest_wins_and_every_buffer_comes_back() {
             producer.deliver(plain(last, 1, 0));
         }
         let deadline = clock::now() + PATIENCE;
-        while pixel(&next(source.as_mut()), 0, 0)[0] != 39 {
+        while pixel(&show(&producer, source.as_mut(), plain(77, 1, 0)), 0, 0)[0] != 77 {
             assert!(clock::now() < deadline);
         }
         // PipeWire loses cycles of a producer with two buffers that does not pause between them.
         let arrived = source.report().arrived - before;
         eprintln!("{buffers} buffers: {arrived} of 80 arrived");
-        assert!((41..=80).contains(&arrived));
+        assert!(arrived > 40);
     }
 }
 
