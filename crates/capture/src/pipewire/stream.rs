@@ -254,7 +254,8 @@ impl Session {
             return self.end(self.explain(message));
         }
         let until = clock::now() + TOLD_WITHIN;
-        *self.failed.borrow_mut() = Some((message, until));
+        // The first cause is the one that is told.
+        self.failed.borrow_mut().get_or_insert((message, until));
         self.due.set(Some(until));
     }
 
@@ -381,9 +382,8 @@ impl Events for Session {
         tracing::debug!(?state, "PipeWire stream");
         match state {
             StreamState::Error(message) => self.fail(message),
-            StreamState::Unconnected => {
-                self.end(CaptureError::NoTarget("the stream was disconnected".into()))
-            }
+            // What older daemons do instead of an error.
+            StreamState::Unconnected => self.fail("the stream was disconnected".to_owned()),
             StreamState::Connecting | StreamState::Paused | StreamState::Streaming => {}
         }
     }
