@@ -48,7 +48,8 @@ fn watch_core(core: &CoreRc, session: &Rc<Session>) -> pipewire::core::Listener 
     let (failed, done) = (session.clone(), session.clone());
     core.add_listener_local()
         .error(move |id, _, code, message| {
-            if id == pipewire::core::PW_ID_CORE {
+            // The daemon also complains here about things that went in the meantime; only a broken connection is the end.
+            if id == pipewire::core::PW_ID_CORE && code == -rustix::io::Errno::PIPE.raw_os_error() {
                 failed.end(CaptureError::NoDaemon(format!("{message} ({code})")));
             } else {
                 tracing::debug!(id, code, message, "PipeWire reports an error");
