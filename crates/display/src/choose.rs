@@ -54,6 +54,16 @@ impl Chooser {
         look_at(&BACKENDS, &self.config)
     }
 
+    /// Which way the next output is tried first, by what [`Chooser::survey`] found, and why.
+    pub fn plan(&self, findings: &[Finding]) -> PathReport {
+        let Ladder { rungs, passed_over } = self.ladder(findings);
+        let first = rungs.into_iter().next();
+        let (effective, reason) =
+            first.map_or_else(Default::default, |rung| (rung.kind.to_string(), rung.reason));
+        let reasons: Vec<_> = std::iter::once(reason).chain(passed_over).collect();
+        PathReport { requested: self.requested_path(), effective, reason: reasons.join("; ") }
+    }
+
     /// Removes what a host that was killed left in the desktops that run.
     pub fn clean_up(&self) {
         for backend in &BACKENDS {
@@ -63,15 +73,14 @@ impl Chooser {
         }
     }
 
-    fn ladder(&self) -> Ladder {
+    fn ladder(&self, findings: &[Finding]) -> Ladder {
         if self.requested == DisplayKind::Builtin {
             return Ladder {
                 rungs: vec![Rung { kind: DisplayKind::Builtin, reason: "set in the configuration".into() }],
                 passed_over: Vec::new(),
             };
         }
-        let findings = self.survey();
-        ladder(self.requested, &self.config, &findings)
+        ladder(self.requested, &self.config, findings)
     }
 
     fn display(&self, kind: DisplayKind) -> Result<Arc<dyn VirtualDisplay>, DisplayError> {
@@ -130,7 +139,8 @@ impl Chooser {
                     return Ok(output);
                 }
                 Err(error) => {
-                    tracing::warn!(backend = %kind, %error, "no output by this way");
+                    // The last one is the caller's to report, who may try again.
+                    tracing::debug!(backend = %kind, %error, "no output by this way");
                     why.push(error.to_string());
                     last = Some(error);
                 }
@@ -158,7 +168,8 @@ impl VirtualDisplay for Chooser {
 
     fn create(&self, mode: Mode, launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
         self.clean_up();
-        self.climb(self.ladder(), mode, launch)
+        let findings = if self.requested == DisplayKind::Builtin { Vec::new() } else { self.survey() };
+        self.climb(self.ladder(&findings), mode, launch)
     }
 
     /// By the same backend, no other: its desktop may just be coming back.

@@ -36,7 +36,11 @@ impl SessionEnvironment {
     /// `XDG_CURRENT_DESKTOP`, split and in lower case (`kde`, `gnome`, `sway`, `hyprland`, …).
     pub fn current_desktop(&self) -> Vec<String> {
         let names = self.variable("XDG_CURRENT_DESKTOP").unwrap_or_default();
-        names.split(':').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
+        names
+            .split(':')
+            .map(|name| name.trim().to_ascii_lowercase())
+            .filter(|name| !name.is_empty())
+            .collect()
     }
 
     /// Wayland sockets of this user, the one of `WAYLAND_DISPLAY` first; Lumen's own are left out.

@@ -51,6 +51,11 @@ impl Displays {
         }
     }
 
+    /// Which way the next output is tried first, by what [`Displays::survey`] found.
+    pub fn plan(&self, findings: &[Finding]) -> PathReport {
+        self.chooser.plan(findings)
+    }
+
     /// Removes what a host that was killed left in the desktops.
     pub fn clean_up(&self) {
         self.chooser.clean_up();

@@ -4,6 +4,7 @@ use crate::{apps, displays};
 use lumen_config::{Config, Environment, Paths, VideoSource};
 use lumen_display::{DisplayKind, Finding as Look, State};
 use lumen_encode::{ProbeConfig, ProbeReport, probe};
+use lumen_media::PathReport;
 use lumen_net::bind::Transport;
 use std::fmt;
 use std::path::Path;
@@ -138,7 +139,11 @@ fn display(report: &mut Report, config: &Config, environment: &Environment, path
     match displays::of_host(config, environment, paths) {
         Ok(displays) => {
             let requested = crate::display_kind(config.display.compositor);
-            desktops(report, config, requested, &displays.survey());
+            let findings = displays.survey();
+            desktops(report, config, requested, &findings);
+            if config.display.source != VideoSource::TestPattern {
+                plan(report, requested, &displays.plan(&findings));
+            }
         }
         Err(error) => report.add(Grade::Problem, "display", error.to_string()),
     }
@@ -169,7 +174,7 @@ fn desktops(report: &mut Report, config: &Config, requested: DisplayKind, findin
             State::Ready if *kind == DisplayKind::Portal => {
                 report.add(Grade::Good, "display", format!("{name} can show an existing monitor"));
             }
-            State::Ready => report.add(Grade::Good, "display", format!("{name} makes outputs")),
+            State::Ready => report.add(Grade::Good, "display", format!("{name} can make outputs")),
             State::Obstructed { cause, remedy } => {
                 let grade = if asked == Some(*kind) { Grade::Problem } else { Grade::Notice };
                 report.add(grade, "display", format!("{name}: {cause}. {remedy}"));
@@ -185,21 +190,23 @@ fn desktops(report: &mut Report, config: &Config, requested: DisplayKind, findin
             State::Absent => {}
         }
     }
-    let desktop = |look: &Look| look.kind != DisplayKind::Portal && look.state != State::Absent;
-    if asked == Some(DisplayKind::Builtin) {
-        report.add(
-            Grade::Good,
-            "display",
-            "the built-in compositor makes outputs, because the configuration says so",
-        );
-    } else if !findings.iter().any(desktop) {
-        report.add(
+}
+
+/// What the next client gets.
+fn plan(report: &mut Report, requested: DisplayKind, plan: &PathReport) {
+    let PathReport { effective, reason, .. } = plan;
+    let builtin = DisplayKind::Builtin.to_string();
+    if *effective == builtin && requested != DisplayKind::Builtin {
+        return report.add(
             Grade::Notice,
             "display",
-            "no desktop runs here, so apps run in the built-in compositor; to stream a desktop log into KDE Plasma, \
-             GNOME, sway or Hyprland as this user (and see that Lumen has its XDG_RUNTIME_DIR)",
+            format!(
+                "the next stream comes from the {builtin} compositor ({reason}); to stream a desktop log into KDE \
+                 Plasma, GNOME, sway or Hyprland as this user (and see that Lumen has its XDG_RUNTIME_DIR)"
+            ),
         );
     }
+    report.add(Grade::Good, "display", format!("the next stream comes from {effective} ({reason})"));
 }
 
 /// Most desktops hand their pictures over by PipeWire.

@@ -19,8 +19,8 @@ pub use clock::Timestamp;
 pub use codec::{AccessUnit, Codec, FrameKind};
 pub use colour::{Colour, Matrix, Range};
 pub use display::{
-    AppLaunch, ContainedApp, DisplayError, FrameSource, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest, SourceReport,
-    VirtualDisplay, VirtualOutput, WaylandTarget,
+    AppLaunch, ContainedApp, DisplayError, FrameSource, NodeTarget, OutputSource, PathReport, PipeWireTarget,
+    RateRequest, SourceReport, VirtualDisplay, VirtualOutput, WaylandTarget,
 };
 pub use frame::{Frame, PixelBuffer, PixelFormat};
 pub use input::{InputEvent, InputSink, TouchPhase};

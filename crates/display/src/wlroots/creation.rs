@@ -9,6 +9,7 @@ use super::removal::{Leaving, PREFIX, Record, run_all, take_away};
 use crate::journal::Entry;
 use crate::no_input::NoInput;
 use crate::{DisplayConfig, SessionEnvironment, Topology};
+use lumen_media::display::SetMode;
 use lumen_media::{DisplayError, Mode, OutputSource, PathReport, VirtualOutput, WaylandTarget, clock};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -183,17 +184,13 @@ impl Making<'_> {
     ) -> Result<VirtualOutput, DisplayError> {
         let said = |error: IpcError| error.into_display(LIMIT);
         let wanted = self.mode;
-        let rate = wanted.refresh_mhz();
         ipc.run(&format!(
-            "output {} enable mode --custom {}x{}@{}.{:03}Hz position {x} {y} scale 1 transform normal",
+            "output {} enable {} position {x} {y} scale 1 transform normal",
             quoted(&live.name),
-            wanted.width(),
-            wanted.height(),
-            rate / 1000,
-            rate % 1000
+            in_words(wanted)
         ))
         .map_err(said)?;
-        let effective_mode = self.effective_mode(ipc, &live.name)?;
+        let effective_mode = effective_mode(ipc, &live.name, wanted)?;
         // sway moves monitors whose place it chose itself.
         let outputs = ipc.outputs().map_err(said)?;
         run_all(ipc, &self.before.placing(&outputs)).map_err(said)?;
@@ -224,27 +221,9 @@ impl Making<'_> {
             effective_mode,
             input: NoInput::of(SWAY),
             env: environment(&self.config.session, &live.instance, &self.socket),
-            set_mode: None,
+            set_mode: Some(mode_setter(live.instance.clone(), live.name.clone())),
             contained_app: None,
             keepalive: Box::new(live),
-        })
-    }
-
-    /// Waits until sway has set the mode, and reads it back.
-    fn effective_mode(&self, ipc: &mut Ipc, name: &str) -> Result<Mode, DisplayError> {
-        let (width, height) = (self.mode.width(), self.mode.height());
-        let applied = |now: &[Output]| -> Option<CurrentMode> {
-            let output = now.iter().find(|output| output.name == name && output.active)?;
-            output
-                .current_mode
-                .filter(|mode| (mode.width, mode.height) == (width, height) && mode.refresh > 0)
-        };
-        let found = ipc.wait_for("the mode of the new output", applied);
-        let found = found.map_err(|error| error.into_display(LIMIT))?;
-        Mode::new(found.width, found.height, found.refresh).map_err(|error| DisplayError::Unsupported {
-            backend: SWAY,
-            cause: format!("it set {}x{} at {} mHz: {error}", found.width, found.height, found.refresh),
-            remedy: "Ask for another mode".to_owned(),
         })
     }
 
@@ -273,6 +252,41 @@ impl Making<'_> {
             }
         }
     }
+}
+
+/// A mode as sway's `output` command takes it.
+fn in_words(mode: Mode) -> String {
+    let rate = mode.refresh_mhz();
+    format!("mode --custom {}x{}@{}.{:03}Hz", mode.width(), mode.height(), rate / 1000, rate % 1000)
+}
+
+/// Waits until the output has the size of `wanted`, and reads its mode back.
+fn effective_mode(ipc: &mut Ipc, name: &str, wanted: Mode) -> Result<Mode, DisplayError> {
+    let applied = |now: &[Output]| -> Option<CurrentMode> {
+        let output = now.iter().find(|output| output.name == name && output.active)?;
+        let size = (wanted.width(), wanted.height());
+        output.current_mode.filter(|mode| (mode.width, mode.height) == size && mode.refresh > 0)
+    };
+    let found = ipc.wait_for("the mode of the output", applied);
+    let found = found.map_err(|error| error.into_display(LIMIT))?;
+    Mode::new(found.width, found.height, found.refresh).map_err(|error| DisplayError::Unsupported {
+        backend: SWAY,
+        cause: format!("it set {}x{} at {} mHz: {error}", found.width, found.height, found.refresh),
+        remedy: "Ask for another mode".to_owned(),
+    })
+}
+
+/// Changes the mode of an output in place, so that the windows on it stay there: what sway takes away with a removed
+/// output, it moves to the user's monitors.
+fn mode_setter(instance: Instance, name: String) -> SetMode {
+    Box::new(move |mode| {
+        let said = |error: IpcError| error.into_display(LIMIT);
+        let mut ipc = instance.connect(clock::now() + LIMIT).map_err(said)?;
+        ipc.run(&format!("output {} {}", quoted(&name), in_words(mode))).map_err(said)?;
+        let effective = effective_mode(&mut ipc, &name, mode)?;
+        tracing::info!(output = name, mode = %effective, "output in sway changed its mode");
+        Ok(())
+    })
 }
 
 impl Drop for Live {

@@ -1,7 +1,9 @@
 //! What goes wrong in desktops: they die, hang, come late. The client keeps its session or gets a clean end within five
 //! seconds; the host lives on and streams again when the desktop is back.
 
-use super::{Expected, NO_LINGER, assert_path, assert_restored, print_figures, sway, trace, watch};
+use super::{
+    Expected, NO_LINGER, assert_path, assert_restored, print_figures, sway, trace, watch, watch_again,
+};
 use crate::lab::{Lab, PATIENCE, now, testcard, wait_for};
 use lumen_lab::{Desktop, Mutter, MutterOptions, Process, Session, Sway, SwayOptions, patient, session_for};
 use lumen_testkit::{Ending, StreamRequest};
@@ -80,7 +82,7 @@ fn a_compositor_that_restarts_is_found_again_while_the_client_keeps_its_session(
     });
     let recovered = now() - died;
     let _card = card_on(&second);
-    watch(&lab, &stream, &request, 20, 0);
+    watch_again(&lab, &stream, &request, 20);
     assert_path(&lab, &expected);
     println!("sway restarted: output made again {recovered:?} after the crash; the stream went on");
     assert!(stream.ending().is_none());
@@ -108,7 +110,7 @@ fn pipewire_restarted_in_mid_stream_is_survived() {
         None => {
             drop(card);
             let _card = card_on(&mutter);
-            watch(&lab, &stream, &request, 20, 0);
+            watch_again(&lab, &stream, &request, 20);
             stream.disconnect(patient(PATIENCE));
         }
         Some(ending) => assert!(matches!(ending, Ending::Graceful | Ending::HostError(_)), "{ending:?}"),

@@ -2,7 +2,9 @@
 
 use super::{Expected, NO_LINGER};
 use crate::lab::{Lab, PATIENCE, testcard};
-use lumen_lab::{Gamescope, GamescopeOptions, Session, left_out, patient, render_node, session_for, wait_for};
+use lumen_lab::{
+    Gamescope, GamescopeOptions, Session, left_out, patient, render_node, session_for, wait_for,
+};
 use lumen_testkit::StreamRequest;
 
 fn session() -> Option<Session> {
@@ -14,7 +16,14 @@ fn session() -> Option<Session> {
 }
 
 fn expected() -> Expected<'static> {
-    Expected { app: "testcard", backend: "gamescope", capture: "pipewire", codes: 5, seconds: 0, monitor: None }
+    Expected {
+        app: "testcard",
+        backend: "gamescope",
+        capture: "pipewire",
+        codes: 5,
+        seconds: 0,
+        monitor: None,
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@
 use super::{Expected, Monitor, portal_installed, reconnects, whole_session};
 use crate::lab::Lab;
 use lumen_lab::{
-    Desktop, Kwin, KwinOptions, KwinRenderer, Mode, PortalKind, Portals, Session, left_out, render_node, session_for,
+    Desktop, Kwin, KwinOptions, KwinRenderer, Mode, PortalKind, Portals, Session, left_out, render_node,
+    session_for,
 };
 use lumen_testkit::StreamRequest;
 
@@ -44,7 +45,8 @@ fn vm_kwin_streams_after_setup_by_shared_memory_and_by_dmabuf() {
     let kwin = kwin(&session, true);
     let request = StreamRequest::new(640, 360, 60);
     for dmabuf in [false, true] {
-        let extra = format!("[display]\nlinger_seconds = 0\ncompositor = \"kwin\"\n[capture]\ndmabuf = {dmabuf}\n");
+        let extra =
+            format!("[display]\nlinger_seconds = 0\ncompositor = \"kwin\"\n[capture]\ndmabuf = {dmabuf}\n");
         let lab = Lab::start_in(kwin.env(), &extra);
         if !dmabuf {
             let doctor = String::from_utf8_lossy(&lab.lumen(&["doctor"]).stdout).into_owned();

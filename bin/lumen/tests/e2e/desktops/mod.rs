@@ -15,7 +15,7 @@ use crate::lab::{Lab, PATIENCE, now, wait_for};
 use crate::picture::assert_colours;
 use lumen_lab::{Desktop, patient};
 use lumen_testcard::code::{Code, decode_luma};
-use lumen_testkit::video::Frame;
+use lumen_testkit::video::{Frame, FrameType};
 use lumen_testkit::{Client, Decoder, Picture, Stream, StreamRequest};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -81,7 +81,8 @@ pub struct Figures {
 
 /// Monitors of a compositor by name, as `wayland-info` lists them.
 pub fn monitors(desktop: &impl Desktop) -> BTreeMap<String, (Monitor, String)> {
-    let output = desktop.command("wayland-info").args(["-i", "wl_output"]).output().expect("wayland-info runs");
+    let output =
+        desktop.command("wayland-info").args(["-i", "wl_output"]).output().expect("wayland-info runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     parse_monitors(&text)
 }
@@ -197,22 +198,77 @@ pub fn assert_path(lab: &Lab, expected: &Expected<'_>) {
 
 /// Records until so many distinct codes were seen and `seconds` have passed; checks size and colours of what came.
 pub fn watch(lab: &Lab, stream: &Stream, request: &StreamRequest, codes: usize, seconds: u64) -> Figures {
+    watch_scaled(lab, stream, request, (request.width, request.height), codes, seconds)
+}
+
+/// As [`watch`], when the card may be another one than the picture that stands there shows.
+pub fn watch_again(lab: &Lab, stream: &Stream, request: &StreamRequest, codes: usize) -> Figures {
+    let seen = record(lab, stream, request, (request.width, request.height), codes + 1, 0);
+    figures(stream, &seen, true)
+}
+
+/// Luma of a picture, brought back to the size in which the card was drawn.
+fn luma_as_drawn(picture: &Picture, drawn: (u32, u32)) -> Vec<u8> {
+    let luma = picture.luma8();
+    if drawn == (picture.width, picture.height) {
+        return luma;
+    }
+    let (width, height) = (picture.width as usize, picture.height as usize);
+    let pixel = |x: u32, y: u32| {
+        let column = (x as usize * 2 + 1) * width / (drawn.0 as usize * 2);
+        let row = (y as usize * 2 + 1) * height / (drawn.1 as usize * 2);
+        luma[row.min(height - 1) * width + column.min(width - 1)]
+    };
+    (0..drawn.1).flat_map(|y| (0..drawn.0).map(move |x| (x, y))).map(|(x, y)| pixel(x, y)).collect()
+}
+
+/// As [`watch`], of a card that was drawn in another size than the client's.
+pub fn watch_scaled(
+    lab: &Lab,
+    stream: &Stream,
+    request: &StreamRequest,
+    drawn: (u32, u32),
+    codes: usize,
+    seconds: u64,
+) -> Figures {
+    let seen = record(lab, stream, request, drawn, codes, seconds);
+    figures(stream, &seen, false)
+}
+
+/// Frames and their codes, until there are enough.
+fn record(
+    lab: &Lab,
+    stream: &Stream,
+    request: &StreamRequest,
+    drawn: (u32, u32),
+    codes: usize,
+    seconds: u64,
+) -> Vec<(Frame, Option<Code>)> {
     let mut decoder = Decoder::new(request.codec).expect("decoder");
     let mut seen: Vec<(Frame, Option<Code>)> = Vec::new();
     let mut last: Option<Picture> = None;
     let mut distinct = 0;
-    let first = stream.next_frame(patient(PATIENCE)).unwrap_or_else(|error| panic!("{error}\n{}", lab.log()));
+    let next =
+        || stream.next_frame(patient(PATIENCE)).unwrap_or_else(|error| panic!("{error}\n{}", lab.log()));
+    let mut frame = next();
+    if frame.kind != FrameType::Idr {
+        // In the middle of a stream: what is queued belongs to pictures that this decoder never saw.
+        stream.request_idr().expect("the stream runs");
+        while frame.kind != FrameType::Idr {
+            frame = next();
+        }
+    }
     let until = now() + Duration::from_secs(seconds);
     let deadline = now() + patient(PATIENCE) * 2;
-    let mut frame = first;
     loop {
         let mut code = None;
         for picture in decoder.decode(&frame.data).expect("decodes") {
-            let luma = picture.luma8();
-            code = decode_luma(&luma, picture.width as usize, picture.width, picture.height);
+            code = decode_luma(&luma_as_drawn(&picture, drawn), drawn.0 as usize, drawn.0, drawn.1);
             last = Some(picture);
         }
-        if code.is_some() && seen.iter().rev().find_map(|(_, code)| *code).is_none_or(|last| Some(last) != code) {
+        if code.is_some()
+            && seen.iter().rev().find_map(|(_, code)| *code).is_none_or(|last| Some(last) != code)
+        {
             distinct += 1;
         }
         seen.push((frame, code));
@@ -225,15 +281,15 @@ pub fn watch(lab: &Lab, stream: &Stream, request: &StreamRequest, codes: usize, 
             seen.len(),
             lab.status()["sessions"][0]
         );
-        frame = stream.next_frame(patient(PATIENCE)).unwrap_or_else(|error| panic!("{error}\n{}", lab.log()));
+        frame = next();
     }
     let picture = last.expect("decoded");
     assert_eq!((picture.width, picture.height), (request.width, request.height));
     assert_colours(&picture);
-    figures(stream, &seen)
+    seen
 }
 
-fn figures(stream: &Stream, seen: &[(Frame, Option<Code>)]) -> Figures {
+fn figures(stream: &Stream, seen: &[(Frame, Option<Code>)], again: bool) -> Figures {
     let mut fresh: Vec<(u64, Code)> = Vec::new();
     for (frame, code) in seen {
         if let Some(code) = code
@@ -242,8 +298,18 @@ fn figures(stream: &Stream, seen: &[(Frame, Option<Code>)]) -> Figures {
             fresh.push((frame.complete.nanos(), *code));
         }
     }
+    // A card that was started anew counts from the start again.
+    let begun_again =
+        fresh.windows(2).position(|pair| pair[1].1.frame < pair[0].1.frame && pair[1].1.frame < 20);
+    if let Some(position) = begun_again.filter(|_| again) {
+        fresh.drain(..=position);
+    }
     let increasing = fresh.windows(2).all(|pair| pair[0].1.frame < pair[1].1.frame);
-    assert!(increasing, "time codes run backwards: {:?}", fresh.iter().map(|(_, code)| code.frame).collect::<Vec<_>>());
+    assert!(
+        increasing,
+        "time codes run backwards: {:?}",
+        fresh.iter().map(|(_, code)| code.frame).collect::<Vec<_>>()
+    );
     // The first pictures wait for the app's start and the window's place on the output.
     let settled = &fresh[fresh.len() / 4..];
     let (Some(start), Some(end)) = (settled.first(), settled.last()) else { panic!("no codes") };

@@ -2,7 +2,7 @@
 
 use super::{Expected, Monitor, NO_LINGER, reconnects, whole_session};
 use crate::lab::Lab;
-use lumen_lab::{Desktop, Mode, Mutter, MutterOptions, Session, session_for};
+use lumen_lab::{Desktop, Mutter, MutterOptions, Session, session_for};
 use lumen_testkit::StreamRequest;
 
 fn session() -> Option<Session> {
@@ -32,16 +32,14 @@ fn monitors_of_mutter_have_exactly_the_clients_mode() {
         StreamRequest { refresh_x100: 5994, ..StreamRequest::new(1264, 720, 60) },
         StreamRequest::new(640, 360, 60),
     ] {
-        let figures = whole_session(&mutter, &lab, &client, &request, &expected(&request));
-        assert!(figures.share >= 0.9, "{figures:?}");
+        whole_session(&mutter, &lab, &client, &request, &expected(&request));
     }
 }
 
 #[test]
 fn reconnects_to_mutter_reuse_the_monitor_or_get_one_of_the_new_size() {
     let Some(session) = session() else { return };
-    let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)] };
-    let mutter = Mutter::start(&session, &options).expect("mutter starts");
+    let mutter = Mutter::start(&session, &MutterOptions::default()).expect("mutter starts");
     let lab = Lab::start_in(mutter.env(), NO_LINGER);
     let (request, other) = (StreamRequest::new(1264, 720, 60), StreamRequest::new(960, 540, 60));
     reconnects(&mutter, &lab, &lab.paired(0), &request, &other, &expected(&request));

@@ -32,8 +32,7 @@ fn outputs_of_sway_have_exactly_the_clients_mode() {
         StreamRequest { refresh_x100: 5994, ..StreamRequest::new(1264, 720, 60) },
         StreamRequest::new(640, 360, 30),
     ] {
-        let figures = whole_session(&sway, &lab, &client, &request, &expected(&request));
-        assert!(figures.share >= 0.9, "{figures:?}");
+        whole_session(&sway, &lab, &client, &request, &expected(&request));
     }
 }
 
@@ -58,12 +57,12 @@ fn a_monitor_of_sway_is_shown_through_the_portal_in_the_clients_size() {
     let _portals = Portals::start(&sway, kind).expect("the portal starts");
     let lab = Lab::start_in(sway.env(), "[display]\nlinger_seconds = 0\nsource = \"portal\"\n");
     let client = lab.paired(0);
-    for request in [StreamRequest::new(1280, 720, 60), StreamRequest::new(960, 540, 60)] {
+    for request in [StreamRequest::new(960, 540, 60), StreamRequest::new(1280, 720, 60)] {
         let expected =
             Expected { backend: "portal", capture: "pipewire", monitor: None, ..expected(&request) };
         // The capture of an existing monitor lives as long as the host, and with it its node.
         let stream = lab.launch(&client, "testcard", &request);
-        let figures = super::watch(&lab, &stream, &request, 20, 4);
+        let figures = super::watch_scaled(&lab, &stream, &request, (1280, 720), 20, 4);
         super::assert_path(&lab, &expected);
         stream.disconnect(lumen_lab::patient(crate::lab::PATIENCE));
         client.cancel().expect("cancelled");
@@ -71,9 +70,13 @@ fn a_monitor_of_sway_is_shown_through_the_portal_in_the_clients_size() {
     }
     let before = session.video_nodes().expect("PipeWire answers").len();
     drop(lab);
-    lumen_lab::wait_for("the portal's node to be gone with the host", lumen_lab::patient(crate::lab::PATIENCE), || {
-        let nodes = session.video_nodes().ok()?.len();
-        (nodes < before || before == 0).then_some(())
-    })
+    lumen_lab::wait_for(
+        "the portal's node to be gone with the host",
+        lumen_lab::patient(crate::lab::PATIENCE),
+        || {
+            let nodes = session.video_nodes().ok()?.len();
+            (nodes < before || before == 0).then_some(())
+        },
+    )
     .expect("gone");
 }
