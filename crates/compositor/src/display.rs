@@ -77,6 +77,7 @@ impl VirtualDisplay for BuiltinDisplay {
             input: Arc::new(running.sink),
             env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             set_mode: Some(Box::new(move |mode| wishes.set_mode(mode))),
+            lasting: false,
             contained_app: None,
             keepalive: Box::new(running.keepalive),
         })

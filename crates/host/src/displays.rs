@@ -104,6 +104,7 @@ fn pattern(mode: Mode) -> Result<VirtualOutput, DisplayError> {
         input: Arc::new(Nowhere),
         env: Vec::new(),
         set_mode: None,
+        lasting: false,
         contained_app: None,
         keepalive: Box::new(()),
     })

@@ -1,6 +1,7 @@
 //! A client's virtual output with its capture, as the runtime holds it (`docs/design/outputs.md`).
 
 use lumen_capture::CaptureConfig;
+use lumen_display::DisplayKind;
 use lumen_media::display::{SetMode, SourceReport};
 use lumen_media::{
     AppLaunch, ContainedApp, DisplayError, FrameSource, InputEvent, InputSink, Mode, PathReport,
@@ -31,6 +32,8 @@ pub struct Output {
     pub env: Vec<(String, String)>,
     set_mode: Option<SetMode>,
     contained: Option<Box<dyn ContainedApp>>,
+    /// Its capture lasts as long as the host.
+    pub lasting: bool,
     // Last: the output goes when everything that uses it is gone.
     _keepalive: Box<dyn Send>,
 }
@@ -53,9 +56,20 @@ impl Output {
             Some(lost) => display.recreate(lost, mode, &launch),
             None => display.create(mode, &launch),
         };
-        let VirtualOutput { path, source, effective_mode, input, env, set_mode, contained_app, keepalive } =
-            made?;
+        let VirtualOutput {
+            path,
+            source,
+            effective_mode,
+            input,
+            env,
+            set_mode,
+            lasting,
+            contained_app,
+            keepalive,
+        } = made?;
         let created = clock::now();
+        // Where it was only the next best thing, a later launch may find a better one.
+        let asked_for = path.requested != DisplayKind::Auto.to_string();
         let mut output = Self {
             asked: mode,
             effective: effective_mode,
@@ -66,6 +80,7 @@ impl Output {
             env,
             set_mode,
             contained: contained_app,
+            lasting: lasting && asked_for,
             _keepalive: keepalive,
         };
         let source = lumen_capture::open(source, effective_mode, capture)?;
@@ -81,7 +96,7 @@ impl Output {
 
     /// Whether it serves a mode as it is. A compositor that rounds gives the same answer again.
     pub fn fits(&self, mode: Mode) -> bool {
-        self.asked == mode || self.effective == mode
+        self.lasting || self.asked == mode || self.effective == mode
     }
 
     /// Changes the mode in place; `None` when the compositor cannot.

@@ -193,6 +193,7 @@ impl VirtualDisplay for Fake {
             input: Arc::new(Nowhere),
             env: Vec::new(),
             set_mode: None,
+            lasting: false,
             contained_app: self
                 .contains_apps
                 .then(|| Box::new(ContainedHandle(self.contained.clone())) as Box<dyn ContainedApp>),

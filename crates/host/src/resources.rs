@@ -286,7 +286,7 @@ impl Resources {
         }
         self.start = None;
         let linger = Duration::from_secs(u64::from(shared.config().display.linger_seconds));
-        if self.output.is_some() {
+        if self.output.as_ref().is_some_and(|output| !output.lasting) {
             self.linger_until = Some(clock::now() + linger);
         }
     }

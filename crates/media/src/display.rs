@@ -262,6 +262,9 @@ pub struct VirtualOutput {
     /// Changes the mode in place, where the compositor contains its apps and another output would lose them. `None`:
     /// make another output.
     pub set_mode: Option<SetMode>,
+    /// It shows what is there anyway: a monitor, somebody else's gamescope. Its capture then lasts as long as the host,
+    /// so that nobody is asked again and the producer is left in peace.
+    pub lasting: bool,
     /// The app, where the compositor contains it and it runs already.
     pub contained_app: Option<Box<dyn ContainedApp>>,
     /// Keeps the output alive; dropped last.

@@ -31,6 +31,7 @@ pub(super) fn output(config: &DisplayConfig, node: &Node, mode: Mode) -> Virtual
         input: no_input(),
         env,
         set_mode: None,
+        lasting: true,
         contained_app: None,
         // Where the next version finds the socket for input.
         keepalive: Box::new(node.pid),

@@ -70,6 +70,7 @@ pub(super) fn output(
         input: no_input(),
         env: environment(&config.session, &said),
         set_mode: None,
+        lasting: false,
         contained_app: Some(Box::new(contained)),
         keepalive: Box::new(Keepalive(spawned)),
     })

@@ -120,6 +120,7 @@ impl VirtualDisplay for Hyprland {
             input: crate::no_input::NoInput::of(NAME),
             env: environment(&self.config, &instance, &socket),
             set_mode: None,
+            lasting: false,
             contained_app: None,
             keepalive: Box::new(output),
         })

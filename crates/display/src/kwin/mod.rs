@@ -132,6 +132,7 @@ impl VirtualDisplay for KwinDisplay {
             input: NoInput::of("kwin"),
             env: self.environment(&socket),
             set_mode: None,
+            lasting: false,
             contained_app: None,
             keepalive: Box::new(keepalive),
         })

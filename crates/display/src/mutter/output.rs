@@ -86,6 +86,7 @@ pub(super) async fn make(config: &DisplayConfig, mode: Mode) -> Result<VirtualOu
         input: NoInput::of(NAME),
         env,
         set_mode: None,
+        lasting: false,
         contained_app: None,
         keepalive: Box::new(keepalive),
     })

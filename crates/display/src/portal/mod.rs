@@ -159,6 +159,7 @@ impl VirtualDisplay for Portal {
             input: NoInput::of(NAME),
             env: environment(&self.config),
             set_mode: None,
+            lasting: true,
             contained_app: None,
             keepalive: Box::new(session),
         })

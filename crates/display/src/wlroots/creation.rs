@@ -222,6 +222,7 @@ impl Making<'_> {
             input: NoInput::of(SWAY),
             env: environment(&self.config.session, &live.instance, &self.socket),
             set_mode: Some(mode_setter(live.instance.clone(), live.name.clone())),
+            lasting: false,
             contained_app: None,
             keepalive: Box::new(live),
         })
