@@ -188,9 +188,8 @@ fn vm_the_node_is_found_by_pipewire_when_the_log_does_not_name_it_and_the_apps_e
     let (tell, told) = mpsc::channel();
     let contained = output.contained_app.as_ref().expect("inside");
     contained.on_end(Box::new(move || tell.send(()).expect("heard")));
-    let processes = lab.session.processes();
-    let (card, _) = processes.iter().find(|(_, name)| name == "testcard").expect("the card runs");
-    let pid = rustix::process::Pid::from_raw(*card as i32).expect("a process");
+    let card = lab.session.processes().into_iter().find(|(_, name)| name == "testcard");
+    let pid = rustix::process::Pid::from_raw(card.expect("the card runs").0 as i32).expect("a process");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("ours");
     told.recv_timeout(lumen_lab::patient(SOON)).expect("the end of the app is told");
     wait_for_the_end(frames.as_mut());
@@ -244,7 +243,8 @@ fn vm_a_killed_host_leaves_nothing() {
     command.env(HOST, format!("{}\n{}", place(lab.session.runtime_dir()), place(lab.state.path())));
     let host = lab.session.spawn("host", command).expect("a host");
     host.wait_for_log("the output is there", SOON * 3).expect("an output");
-    assert!(lab.processes().iter().any(|name| name == "testcard"), "{:?}", lab.processes());
+    wait_for("the app", SOON, || lab.processes().iter().any(|name| name == "testcard").then_some(()))
+        .unwrap_or_else(|_| panic!("{:?}", lab.processes()));
     host.signal(rustix::process::Signal::KILL);
     wait_for("the end of the host", SOON, || host.ended()).expect("killed");
     Chooser::new(DisplayKind::Auto, lab.config()).expect("a chooser").clean_up();

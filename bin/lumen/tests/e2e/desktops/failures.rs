@@ -82,7 +82,7 @@ fn a_compositor_that_restarts_is_found_again_while_the_client_keeps_its_session(
     });
     let recovered = now() - died;
     let _card = card_on(&second);
-    watch_again(&lab, &stream, &request, 20);
+    watch_again(&lab, &stream, &request, (request.width, request.height), 20, 0);
     assert_path(&lab, &expected);
     println!("sway restarted: output made again {recovered:?} after the crash; the stream went on");
     assert!(stream.ending().is_none());
@@ -110,7 +110,7 @@ fn pipewire_restarted_in_mid_stream_is_survived() {
         None => {
             drop(card);
             let _card = card_on(&mutter);
-            watch_again(&lab, &stream, &request, 20);
+            watch_again(&lab, &stream, &request, (request.width, request.height), 20, 0);
             stream.disconnect(patient(PATIENCE));
         }
         Some(ending) => assert!(matches!(ending, Ending::Graceful | Ending::HostError(_)), "{ending:?}"),

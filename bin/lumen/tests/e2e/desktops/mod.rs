@@ -198,13 +198,8 @@ pub fn assert_path(lab: &Lab, expected: &Expected<'_>) {
 
 /// Records until so many distinct codes were seen and `seconds` have passed; checks size and colours of what came.
 pub fn watch(lab: &Lab, stream: &Stream, request: &StreamRequest, codes: usize, seconds: u64) -> Figures {
-    watch_scaled(lab, stream, request, (request.width, request.height), codes, seconds)
-}
-
-/// As [`watch`], when the card may be another one than the picture that stands there shows.
-pub fn watch_again(lab: &Lab, stream: &Stream, request: &StreamRequest, codes: usize) -> Figures {
-    let seen = record(lab, stream, request, (request.width, request.height), codes + 1, 0);
-    figures(stream, &seen, true)
+    let seen = record(lab, stream, request, (request.width, request.height), codes, seconds);
+    figures(stream, &seen, false)
 }
 
 /// Luma of a picture, brought back to the size in which the card was drawn.
@@ -222,8 +217,8 @@ fn luma_as_drawn(picture: &Picture, drawn: (u32, u32)) -> Vec<u8> {
     (0..drawn.1).flat_map(|y| (0..drawn.0).map(move |x| (x, y))).map(|(x, y)| pixel(x, y)).collect()
 }
 
-/// As [`watch`], of a card that was drawn in another size than the client's.
-pub fn watch_scaled(
+/// As [`watch`], of a card that was drawn in the size `drawn`, and that may be another one than what stands there shows.
+pub fn watch_again(
     lab: &Lab,
     stream: &Stream,
     request: &StreamRequest,
@@ -231,8 +226,8 @@ pub fn watch_scaled(
     codes: usize,
     seconds: u64,
 ) -> Figures {
-    let seen = record(lab, stream, request, drawn, codes, seconds);
-    figures(stream, &seen, false)
+    let seen = record(lab, stream, request, drawn, codes + 1, seconds);
+    figures(stream, &seen, true)
 }
 
 /// Frames and their codes, until there are enough.

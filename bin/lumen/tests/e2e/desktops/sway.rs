@@ -62,7 +62,7 @@ fn a_monitor_of_sway_is_shown_through_the_portal_in_the_clients_size() {
             Expected { backend: "portal", capture: "pipewire", monitor: None, ..expected(&request) };
         // The capture of an existing monitor lives as long as the host, and with it its node.
         let stream = lab.launch(&client, "testcard", &request);
-        let figures = super::watch_scaled(&lab, &stream, &request, (1280, 720), 20, 4);
+        let figures = super::watch_again(&lab, &stream, &request, (1280, 720), 20, 4);
         super::assert_path(&lab, &expected);
         stream.disconnect(lumen_lab::patient(crate::lab::PATIENCE));
         client.cancel().expect("cancelled");
