@@ -31,7 +31,8 @@ const NATIVE: u32 = 60_000;
 /// KWin draws the pointer into the picture: that shows it with every consumer, at the price of a frame per movement,
 /// which a stream sends anyway.
 const POINTER_EMBEDDED: u32 = 2;
-/// A stream learns a new rate from a new size only, so an output with another rate than 60 Hz begins this much taller.
+/// A stream learns a new rate from a new size only, and does so with its first picture: an output with another rate than
+/// 60 Hz begins this much taller, and its stream is negotiated anew at the right size and rate as soon as it is shown.
 const DETOUR: u32 = 16;
 /// Modes by CVT have widths that are multiples of this.
 const CVT_CELL: u32 = 8;

@@ -26,7 +26,7 @@ pub(crate) const BACKEND: Backend = Backend { kind: DisplayKind::Kwin, look, ope
 /// How long one socket gets to say what it is, when we only look.
 const GLANCE: Duration = Duration::from_millis(900);
 /// The same, when an output is wanted: KWin may be busy drawing.
-const GREETING: Duration = Duration::from_secs(2);
+const GREETING: Duration = Duration::from_secs(3);
 /// How long KWin gets to talk about itself.
 const TALK: Duration = Duration::from_millis(900);
 

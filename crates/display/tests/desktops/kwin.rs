@@ -52,10 +52,7 @@ impl Lab {
         let report = kwin_setup::install(&lab.config(Topology::Primary), &own()).expect("a permission");
         println!("{name}: {report:?}");
         // Where the processor is emulated, KWin is on the bus long before it has time to answer.
-        let ready = || (lab.found().state == State::Ready).then_some(());
-        if wait_for("KWin to be ready", SOON, ready).is_err() {
-            panic!("KWin is not ready: {:?}", lab.found());
-        }
+        wait_until_ready(&lab.chooser(Topology::Primary));
         Some(lab)
     }
 
@@ -72,8 +69,7 @@ impl Lab {
     }
 
     fn found(&self) -> Finding {
-        let findings = self.chooser(Topology::Primary).survey();
-        findings.into_iter().find(|finding| finding.kind == DisplayKind::Kwin).expect("listed")
+        found(&self.chooser(Topology::Primary))
     }
 
     fn outputs(&self) -> Vec<Told> {
@@ -157,6 +153,18 @@ impl Lab {
             Some(rate["num"].as_f64()? / rate["denom"].as_f64()?)
         };
         formats.iter().filter_map(rate).fold(0.0, f64::max)
+    }
+}
+
+fn found(chooser: &Chooser) -> Finding {
+    chooser.survey().into_iter().find(|finding| finding.kind == DisplayKind::Kwin).expect("listed")
+}
+
+fn wait_until_ready(chooser: &Chooser) {
+    // Twice in a row: a KWin that loads its effects answers now and then.
+    let ready = || (0..2).all(|_| found(chooser).state == State::Ready).then_some(());
+    if wait_for("KWin to be ready", SOON, ready).is_err() {
+        panic!("KWin is not ready: {:?}", found(chooser));
     }
 }
 
@@ -306,7 +314,6 @@ fn no_kwin_a_frozen_one_and_a_dead_one_are_told_apart() {
 #[test]
 fn vm_an_output_shows_the_testcard_in_memory_and_dmabufs() {
     let Some(lab) = Lab::with_pictures("kwin-pictures", 1) else { return };
-    assert_eq!(lab.found().state, State::Ready);
     let begun = clock::now();
     let output = lab.create(Topology::Primary, mode(640, 360, 60_000)).expect("an output");
     println!("made in {:?}: {:?} {:?}", clock::now().since(begun), output.path, output.env);
@@ -345,24 +352,28 @@ fn vm_an_output_shows_the_testcard_in_memory_and_dmabufs() {
 #[test]
 fn vm_other_rates_are_custom_modes() {
     let Some(lab) = Lab::with_pictures("kwin-rates", 1) else { return };
-    for (asked, near) in
-        [(mode(1600, 900, 120_000), 300), (mode(1264, 720, 59_940), 200), (mode(640, 360, 120_000), 1000)]
-    {
+    let wishes =
+        [(mode(640, 360, 120_000), 300), (mode(1264, 720, 59_940), 100), (mode(1600, 900, 120_000), 100)];
+    for (asked, near) in wishes {
         let begun = clock::now();
         let output = lab.create(Topology::Primary, asked).expect("an output");
         let made = output.effective_mode;
-        let rate = lab.offered_rate(serial(&output));
-        println!(
-            "asked {asked}: {made}, node offers {rate} Hz, in {:?}, {}",
-            clock::now().since(begun),
-            output.path.reason
-        );
+        let took = clock::now().since(begun);
+        println!("asked {asked}: {made} in {took:?}, {}", output.path.reason);
         assert_eq!((made.width(), made.height()), (asked.width(), asked.height()));
         assert!(made.refresh_mhz().abs_diff(asked.refresh_mhz()) <= near, "{made}");
-        assert!((rate - f64::from(made.refresh_mhz()) / 1000.0).abs() <= 1.0, "{rate}");
         let told = lab.outputs().into_iter().find(|told| told.name == "Virtual-lumen").expect("the output");
         assert_eq!(told.refresh, made.refresh_mhz().cast_signed());
         assert_eq!((told.width, told.height), (asked.width().cast_signed(), asked.height().cast_signed()));
+        // The stream takes the rate over with its first picture.
+        let mut frames = eyes::open(source(&output), made, lab.session.runtime_dir());
+        let _card = lab.testcard(&format!("card-{}", asked.width()), &output.env, &[]);
+        let seen = look(frames.as_mut(), 2, SOON);
+        let rate = lab.offered_rate(serial(&output));
+        println!("node offers {rate} Hz, {:?}, {:?}", seen.sizes, frames.report());
+        assert!(seen.cards.len() >= 2, "{seen:?}");
+        assert_eq!(seen.sizes.last(), Some(&(asked.width(), asked.height())));
+        assert!((rate - f64::from(made.refresh_mhz()) / 1000.0).abs() <= 1.0, "{rate}");
     }
     // Not a multiple of 8: the size is kept, the rate is not, and it says so.
     let output = lab.create(Topology::Primary, mode(1366, 768, 120_000)).expect("an output");
@@ -474,6 +485,7 @@ fn vm_a_kwin_that_dies_closes_the_pictures_and_the_next_one_serves() {
     let next = Kwin::start(&lab.session, &options).expect("KWin again");
     let config = config(next.env(), lab.session.runtime_dir(), lab.state.path(), Topology::Primary);
     let chooser = Chooser::new(DisplayKind::Kwin, config).expect("a chooser");
+    wait_until_ready(&chooser);
     let output = chooser.create(mode(640, 360, 60_000), &AppLaunch::default()).expect("an output again");
     assert_eq!(output.effective_mode, mode(640, 360, 60_000));
 }
