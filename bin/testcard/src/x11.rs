@@ -1,8 +1,9 @@
 //! The X11 client: one window, one loop.
 //!
-//! A picture is uploaded into a pixmap and copied to the window in one request, so that nobody ever sees half of it. The
-//! server says through a message to our own window when it has got that far; that is the counterpart of a Wayland buffer
-//! coming back, and at most [`MAX_QUEUED`] pictures are on their way.
+//! A picture is uploaded into a pixmap of its own and presented as games do it (the Present extension): nobody ever sees
+//! half of it, and the server says when it was shown, the counterpart of a frame callback. A new pixmap for each one, as
+//! compositors that take a pixmap for a texture look only once into memory that they have seen. At most [`MAX_QUEUED`]
+//! pictures are on their way.
 
 use crate::args::{Clock, Show};
 use crate::log::{Event as Line, Log, Modifiers};
@@ -11,12 +12,13 @@ use crate::show::{End, Tally, timeout_until};
 use anyhow::{Context, bail};
 use lumen_testcard::card::{Card, Painted, Scene, Style};
 use lumen_testcard::code::Code;
-use lumen_testcard::{Rect, monotonic_ns};
+use lumen_testcard::monotonic_ns;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::unix::net::UnixStream;
 use x11rb::connection::{Connection, RequestConnection};
 use x11rb::errors::ConnectionError;
 use x11rb::protocol::Event;
+use x11rb::protocol::present::{self, CompleteKind, ConnectionExt as _};
 use x11rb::protocol::xkb::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{
     AtomEnum, ButtonPressEvent, ClientMessageEvent, ConnectionExt as _, CreateGCAux, CreateWindowAux,
@@ -44,7 +46,6 @@ x11rb::atom_manager! {
         _NET_WM_STATE,
         _NET_WM_STATE_FULLSCREEN,
         UTF8_STRING,
-        _LUMEN_SHOWN,
     }
 }
 
@@ -62,9 +63,6 @@ struct Canvas {
     card: Card,
     pixels: Vec<u8>,
     painted: Painted,
-    pixmap: Pixmap,
-    /// What the last picture changed: the next one's damage includes it.
-    last: Vec<Rect>,
 }
 
 struct App<'a> {
@@ -161,6 +159,9 @@ impl<'a> App<'a> {
         let gc = connection.generate_id()?;
         connection.create_gc(gc, window, &CreateGCAux::new().graphics_exposures(0))?;
         repeat_without_release(connection);
+        connection.present_query_version(1, 0)?.reply().context("the X server has no Present extension")?;
+        let shown = connection.generate_id()?;
+        connection.present_select_input(shown, window, present::EventMask::COMPLETE_NOTIFY)?;
         connection.map_window(window)?;
         if options.size.is_none() {
             // Not every window manager looks at the property of a new window; all take a request.
@@ -266,15 +267,31 @@ impl<'a> App<'a> {
         let Some(canvas) = &mut self.canvas else { return Ok(()) };
         let code = Code { frame: self.tally.drawn, time_ns: monotonic_ns() };
         let pointer = self.pointer.map(|(x, y)| (x.max(0) as u32, y.max(0) as u32));
-        let damage = canvas.card.draw(&Scene { code, pointer }, &mut canvas.pixels, &mut canvas.painted);
-        for rect in canvas.last.iter().chain(&damage) {
-            upload(self.connection, canvas, self.gc, self.depth, *rect)?;
-        }
-        canvas.last = damage;
-        let (width, height) = (canvas.card.width() as u16, canvas.card.height() as u16);
-        self.connection.copy_area(canvas.pixmap, self.window, self.gc, 0, 0, 0, 0, width, height)?;
-        let shown = ClientMessageEvent::new(32, self.window, self.atoms._LUMEN_SHOWN, [0_u32; 5]);
-        self.connection.send_event(false, self.window, EventMask::NO_EVENT, shown)?;
+        canvas.card.draw(&Scene { code, pointer }, &mut canvas.pixels, &mut canvas.painted);
+        let pixmap = self.connection.generate_id()?;
+        let (width, height) = (u16::try_from(canvas.card.width())?, u16::try_from(canvas.card.height())?);
+        self.connection.create_pixmap(self.depth, pixmap, self.window, width, height)?;
+        upload(self.connection, canvas, pixmap, self.gc, self.depth)?;
+        let (serial, whole, any) = (self.tally.drawn, 0, 0);
+        self.connection.present_pixmap(
+            self.window,
+            pixmap,
+            serial,
+            whole,
+            whole,
+            0,
+            0,
+            any,
+            any,
+            any,
+            0,
+            0,
+            0,
+            0,
+            &[],
+        )?;
+        // The server keeps it for as long as it is shown.
+        self.connection.free_pixmap(pixmap)?;
         self.queued += 1;
         self.tally.drawn += 1;
         Ok(())
@@ -288,24 +305,8 @@ impl<'a> App<'a> {
             return Ok(());
         }
         let card = Card::new(width, height, self.options.style)?;
-        let pixmap = self.connection.generate_id()?;
-        self.connection.create_pixmap(
-            self.depth,
-            pixmap,
-            self.window,
-            u16::try_from(width)?,
-            u16::try_from(height)?,
-        )?;
-        let canvas = Canvas {
-            pixels: vec![0; card.bytes()],
-            painted: Painted::default(),
-            pixmap,
-            last: vec![Rect { x: 0, y: 0, width, height }],
-            card,
-        };
-        if let Some(old) = self.canvas.replace(canvas) {
-            self.connection.free_pixmap(old.pixmap)?;
-        }
+        let (pixels, painted) = (vec![0; card.bytes()], Painted::default());
+        self.canvas = Some(Canvas { card, pixels, painted });
         self.tally.prepared();
         Ok(())
     }
@@ -317,7 +318,7 @@ impl<'a> App<'a> {
             Event::ConfigureNotify(new) => self.resize(new.width.into(), new.height.into())?,
             Event::UnmapNotify(_) => self.exposed = false,
             Event::DestroyNotify(gone) if gone.window == self.window => return Ok(Some(End::WindowClosed)),
-            Event::ClientMessage(message) if message.type_ == self.atoms._LUMEN_SHOWN => {
+            Event::PresentCompleteNotify(shown) if shown.kind == CompleteKind::PIXMAP => {
                 self.queued = self.queued.saturating_sub(1);
             }
             Event::ClientMessage(message)
@@ -474,43 +475,21 @@ fn check_pixels(connection: &RustConnection, screen: &Screen) -> anyhow::Result<
     Ok(())
 }
 
-/// Sends the part `rect` of the canvas to its pixmap, in as many requests as the server's limit makes necessary.
+/// Sends the canvas to `pixmap`, in as many requests as the server's limit makes necessary.
 fn upload(
     connection: &RustConnection,
     canvas: &Canvas,
+    pixmap: Pixmap,
     gc: Gcontext,
     depth: u8,
-    rect: Rect,
 ) -> anyhow::Result<()> {
-    if rect.width == 0 || rect.height == 0 {
-        return Ok(());
-    }
-    let row = rect.width as usize * 4;
+    let (width, height) = (canvas.card.width() as u16, canvas.card.height());
     let limit = connection.maximum_request_bytes().saturating_sub(PUT_IMAGE_HEADER);
-    let rows = (limit / row).clamp(1, rect.height as usize) as u32;
-    let mut data = Vec::with_capacity(row * rows as usize);
-    let mut y = rect.y;
-    while y < rect.y + rect.height {
-        let height = rows.min(rect.y + rect.height - y);
-        data.clear();
-        for line in y..y + height {
-            let start = line as usize * canvas.card.stride() + rect.x as usize * 4;
-            data.extend_from_slice(&canvas.pixels[start..start + row]);
-        }
-        let (x, top, width, height16) = (rect.x as i16, y as i16, rect.width as u16, height as u16);
-        connection.put_image(
-            ImageFormat::Z_PIXMAP,
-            canvas.pixmap,
-            gc,
-            width,
-            height16,
-            x,
-            top,
-            0,
-            depth,
-            &data,
-        )?;
-        y += height;
+    let rows = (limit / canvas.card.stride()).clamp(1, height as usize);
+    let format = ImageFormat::Z_PIXMAP;
+    for (index, part) in canvas.pixels.chunks(rows * canvas.card.stride()).enumerate() {
+        let (top, lines) = ((index * rows) as i16, (part.len() / canvas.card.stride()) as u16);
+        connection.put_image(format, pixmap, gc, width, lines, 0, top, 0, depth, part)?;
     }
     Ok(())
 }
