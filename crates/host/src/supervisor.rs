@@ -222,6 +222,7 @@ impl Shared {
                     response = response.refused(status, &error.message);
                     failed = true;
                 }
+                self.tables().sessions.answered(session, time(clock::now()));
             }
             Some(RtspEvent::Play) => self.transition(|table, now| table.played(session, now)),
             Some(RtspEvent::Teardown) | None => {}
@@ -346,7 +347,7 @@ impl Shared {
         let mut random = [0; 20];
         getrandom::fill(&mut random)
             .map_err(|error| ApiError::unavailable(format!("no randomness: {error}")))?;
-        let (runtime, connection, run) = {
+        let (id, runtime, connection, run) = {
             let mut tables = self.tables();
             if tables.stopping {
                 return Err(ApiError::unavailable("The host is stopping"));
@@ -369,9 +370,10 @@ impl Shared {
             let runtime =
                 tables.runtimes.entry(client).or_insert_with(|| Arc::new(Runtime::new(client))).clone();
             effects.into_iter().for_each(|effect| runtime.push(Work::Effect(effect)));
-            (runtime, connection, run)
+            (id, runtime, connection, run)
         };
         runtime.work(self);
+        self.tables().sessions.answered(id, time(clock::now()));
         self.event(Event::LookAgain);
         match runtime.app_failure(run) {
             None => Ok(connection),

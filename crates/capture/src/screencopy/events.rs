@@ -121,7 +121,8 @@ impl Dispatch<ExtImageCopyCaptureFrameV1, ()> for State {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        let is_this = |shot: &&mut Shot| matches!(&shot.object, FrameObject::Ext(frame) if frame == proxy);
+        let is_this =
+            |shot: &&mut Shot| matches!(&shot.object, Some(FrameObject::Ext(frame)) if frame == proxy);
         let Some(shot) = state.shot.as_mut().filter(is_this) else { return };
         match event {
             ext_frame::Event::Transform { transform: WEnum::Value(transform) } => shot.transform = transform,
@@ -147,7 +148,8 @@ impl Dispatch<ZwlrScreencopyFrameV1, ()> for State {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        let is_this = |shot: &&mut Shot| matches!(&shot.object, FrameObject::Wlr(frame) if frame == proxy);
+        let is_this =
+            |shot: &&mut Shot| matches!(&shot.object, Some(FrameObject::Wlr(frame)) if frame == proxy);
         let Some(shot) = state.shot.as_mut().filter(is_this) else { return };
         match event {
             wlr_frame::Event::Buffer { format: WEnum::Value(format), width, height, stride } => {

@@ -79,7 +79,8 @@ impl Drop for FrameObject {
 
 /// A capture under way.
 pub(super) struct Shot {
-    pub object: FrameObject,
+    /// `None` once the compositor is done with it.
+    pub object: Option<FrameObject>,
     /// `None` until the compositor said what it wants (wlr), or while none is free.
     pub lease: Option<Lease>,
     /// Whether the compositor named all it can do (wlr).
@@ -91,6 +92,7 @@ pub(super) struct Shot {
 
 impl Shot {
     fn new(object: FrameObject, transform: Transform) -> Self {
+        let object = Some(object);
         Self { object, lease: None, offered: false, transform, upside_down: false, presented: None }
     }
 }
@@ -259,7 +261,7 @@ impl State {
         let Some(layout) = self.layout.filter(|_| wants_buffer) else { return };
         let Some(lease) = self.lease(layout, now) else { return };
         let Some(shot) = &mut self.shot else { return };
-        if let FrameObject::Wlr(frame) = &shot.object {
+        if let Some(FrameObject::Wlr(frame)) = &shot.object {
             if self.first_asked {
                 frame.copy_with_damage(&lease.buffer);
             } else {
@@ -318,6 +320,10 @@ impl State {
     pub fn ready(&mut self) {
         self.failures = 0;
         self.finished = self.shot.take();
+        // At once: a session has one frame at a time, and the next is asked for before this one is handed over.
+        if let Some(shot) = &mut self.finished {
+            shot.object = None;
+        }
     }
 
     /// The compositor could not copy.

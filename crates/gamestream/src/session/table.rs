@@ -179,6 +179,18 @@ impl SessionTable {
         }
     }
 
+    /// The host's work for a `/launch`, a `/resume` or an ANNOUNCE is done: from now on it waits for the client.
+    pub fn answered(&mut self, id: SessionId, now: Time) {
+        match self.find_mut(id).map(|session| &mut session.state) {
+            Some(State::Pending { deadline, limit, .. }) => {
+                *deadline = now + STEP_TIMEOUT;
+                *limit = now + PENDING_LIMIT;
+            }
+            Some(State::Starting { deadline, .. }) => *deadline = now + STEP_TIMEOUT,
+            _ => {}
+        }
+    }
+
     /// ANNOUNCE was accepted.
     pub fn announced(&mut self, id: SessionId, parameters: StreamParameters, now: Time) -> Vec<Effect> {
         let Some(session) = self.find_mut(id) else { return Vec::new() };
@@ -188,7 +200,7 @@ impl SessionTable {
             parameters: Box::new(parameters),
             played: false,
             connected: false,
-            deadline: now + STEP_TIMEOUT,
+            deadline: now + PENDING_LIMIT,
         };
         vec![Effect::StartStream { session: id }]
     }
@@ -400,7 +412,8 @@ fn replaceable_by_launch(session: &Session, app: AppId) -> bool {
 }
 
 fn pending(connection: Connection, origin: Origin, now: Time) -> State {
-    State::Pending { connection, origin, deadline: now + STEP_TIMEOUT, limit: now + PENDING_LIMIT }
+    // Making an output and starting an app may take the host longer than a client's next step may: see `answered`.
+    State::Pending { connection, origin, deadline: now + PENDING_LIMIT, limit: now + PENDING_LIMIT }
 }
 
 fn start_streaming_if_ready(session: &mut Session, id: SessionId, now: Time, effects: &mut Vec<Effect>) {

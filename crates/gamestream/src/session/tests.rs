@@ -274,6 +274,21 @@ fn pending_connections_expire_without_killing_the_app() {
     assert_eq!(table.tick(secs(160)), [Effect::Forget { session: id }], "talking does not help for ever");
 }
 
+/// Making an output may wait for a person at the portal; a client is patient for two minutes.
+#[test]
+fn the_hosts_own_work_does_not_count_as_the_clients_silence() {
+    let mut table = SessionTable::new(POLICY);
+    let (id, _) = table.launch(client(1), order(Some(5), 1), secs(0)).unwrap();
+    assert_eq!(table.tick(secs(45)), []);
+    table.answered(id, secs(45));
+    assert_eq!(table.next_deadline(), Some(secs(55)));
+    table.announced(id, parameters(), secs(50));
+    assert_eq!(table.tick(secs(70)), []);
+    table.answered(id, secs(70));
+    assert_eq!(table.tick(secs(79)), []);
+    assert_eq!(table.tick(secs(80)), [stop(id, StopReason::Timeout), Effect::Forget { session: id }]);
+}
+
 #[test]
 fn a_start_without_control_or_ping_expires() {
     let mut table = SessionTable::new(POLICY);
