@@ -198,7 +198,8 @@ impl Resources {
             Effect::EndApp { run, .. } => {
                 if let Some((_, app)) = self.app.take_if(|(id, _)| *id == run) {
                     if matches!(app, App::Contained) {
-                        self.output = None;
+                        // Not here: it may take seconds, which the supervisor's thread does not have.
+                        self.release_output(shared);
                     }
                     drop(app);
                     tracing::info!(%client, "app ended by the host");
