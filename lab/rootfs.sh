@@ -52,6 +52,7 @@ fi
 
 [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || leave_out "the root file system needs Debian or Ubuntu on amd64"
 become_root "$top/lab/rootfs.sh" "$@"
+unshare --mount true 2>/dev/null || leave_out "this machine gives no namespaces (a container without privileges?)"
 command -v mmdebstrap >/dev/null || leave_out "building the root file system needs the package mmdebstrap"
 [ -r $keyring ] || leave_out "building the root file system needs the package debian-archive-keyring"
 

@@ -50,6 +50,9 @@ impl PipeWireSource {
         let graphics = if config.dmabuf { FormatSet::mappable() } else { FormatSet::default() };
         let size = target.size.unwrap_or((mode.width(), mode.height()));
         let offer = Offer { graphics, size, rate: target.rate, fixed: config.fixed_pod };
+        if config.fixed_pod {
+            tracing::info!("one fixed format is offered to the producer, no choices (capture.fixed_pod)");
+        }
         let (sender, frames) = slot::slot();
         let system = |what| move |source| CaptureError::System { what, source };
         let mailbox = Arc::new(Mailbox::new().map_err(system("create an event descriptor"))?);

@@ -84,6 +84,7 @@ pub fn monitors(desktop: &impl Desktop) -> BTreeMap<String, (Monitor, String)> {
     let output =
         desktop.command("wayland-info").args(["-i", "wl_output"]).output().expect("wayland-info runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "wayland-info: {}", String::from_utf8_lossy(&output.stderr));
     parse_monitors(&text)
 }
 
@@ -126,7 +127,7 @@ pub struct Trace {
 }
 
 pub fn trace(desktop: &impl Desktop) -> Trace {
-    let nodes = desktop.session().video_nodes().map(|nodes| nodes.len()).unwrap_or_default();
+    let nodes = desktop.session().video_nodes().expect("PipeWire answers").len();
     Trace { monitors: monitors(desktop), nodes }
 }
 

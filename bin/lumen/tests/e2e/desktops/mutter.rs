@@ -44,3 +44,19 @@ fn reconnects_to_mutter_reuse_the_monitor_or_get_one_of_the_new_size() {
     let (request, other) = (StreamRequest::new(1264, 720, 60), StreamRequest::new(960, 540, 60));
     reconnects(&mutter, &lab, &lab.paired(0), &request, &other, &expected(&request));
 }
+
+/// For finding out what a producer does not like: exactly one format is offered.
+#[test]
+fn one_fixed_format_is_offered_when_the_variable_says_so() {
+    let Some(session) = session() else { return };
+    let mutter = Mutter::start(&session, &MutterOptions::default()).expect("mutter starts");
+    let mut env = mutter.env();
+    env.insert("LUMEN_PW_FIXED_POD".into(), "1".into());
+    let lab = Lab::start_in(env, NO_LINGER);
+    let client = lab.paired(0);
+    let request = StreamRequest::new(640, 360, 60);
+    whole_session(&mutter, &lab, &client, &request, &Expected { seconds: 0, ..expected(&request) });
+    let log = lab.log();
+    let line = log.lines().find(|line| line.contains("one fixed format"));
+    println!("{}", line.unwrap_or_else(|| panic!("{log}")));
+}

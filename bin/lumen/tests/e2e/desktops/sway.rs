@@ -80,3 +80,28 @@ fn a_monitor_of_sway_is_shown_through_the_portal_in_the_clients_size() {
     )
     .expect("gone");
 }
+
+/// A variable of the environment wins over what is found and what the file says.
+#[test]
+fn variables_choose_the_compositor_and_the_source() {
+    let Some(session) = session() else { return };
+    let sway = Sway::start(&session, &SwayOptions::default()).expect("sway starts");
+    let request = StreamRequest::new(640, 360, 60);
+    for (name, value, backend) in [
+        ("LUMEN_COMPOSITOR", "built-in", "built-in"),
+        ("LUMEN_COMPOSITOR", "wlroots", "wlroots"),
+        ("LUMEN_VIDEO_SOURCE", "test-pattern", "test-pattern"),
+    ] {
+        let mut env = sway.env();
+        env.insert(name.into(), value.into());
+        let lab = Lab::start_in(env, NO_LINGER);
+        let client = lab.paired(0);
+        let stream = lab.launch(&client, "testcard", &request);
+        stream.next_frame(lumen_lab::patient(crate::lab::PATIENCE)).expect("a frame");
+        super::assert_path(&lab, &Expected { backend, capture: "", ..expected(&request) });
+        let display = lab.status()["sessions"][0]["display"].clone();
+        println!("{name}={value}: {display}");
+        stream.disconnect(lumen_lab::patient(crate::lab::PATIENCE));
+        client.cancel().expect("cancelled");
+    }
+}
