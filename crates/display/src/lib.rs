@@ -18,6 +18,7 @@ mod mutter;
 mod no_input;
 pub mod portal;
 mod session;
+mod socket;
 mod wlroots;
 
 pub use backend::{Finding, State};

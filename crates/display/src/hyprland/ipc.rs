@@ -2,12 +2,12 @@
 
 use crate::SessionEnvironment;
 use crate::session::is_socket;
+use crate::socket::{self, listener};
 use lumen_media::{DisplayError, Mode, clock};
-use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// No answer is longer: a monitor takes three kilobytes.
@@ -117,9 +117,12 @@ impl Instance {
         self.folder.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Whether somebody listens: a Hyprland that crashed leaves its sockets.
+    /// Whether somebody listens, be it one that hangs: a Hyprland that crashed leaves its sockets.
     pub fn is_alive(&self) -> bool {
-        UnixStream::connect(self.socket()).is_ok()
+        match socket::connect(&self.socket()) {
+            Ok(_) => true,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
     }
 
     fn socket(&self) -> PathBuf {
@@ -128,7 +131,9 @@ impl Instance {
 
     /// Its events, one a line.
     pub fn events(&self) -> std::io::Result<UnixStream> {
-        UnixStream::connect(self.folder.join(".socket2.sock"))
+        let stream = socket::connect(&self.folder.join(".socket2.sock"))?;
+        stream.set_nonblocking(false)?;
+        Ok(stream)
     }
 
     /// Its Wayland socket: the one at whose other end the same process is.
@@ -149,7 +154,8 @@ impl Instance {
             _ => DisplayError::Gone { backend: super::NAME, cause: format!("`{request}`: {error}") },
         };
         let deadline = clock::now() + limit;
-        let mut stream = UnixStream::connect(self.socket()).map_err(gone)?;
+        let mut stream = socket::connect(&self.socket()).map_err(gone)?;
+        stream.set_nonblocking(false).map_err(gone)?;
         stream.set_write_timeout(Some(limit)).map_err(gone)?;
         stream.write_all(request.as_bytes()).map_err(gone)?;
         let mut answer = Vec::new();
@@ -224,12 +230,6 @@ fn refused(request: &str, answer: &str) -> DisplayError {
         cause: format!("`{request}` was answered with \"{answer}\""),
         remedy: "Update Hyprland to 0.41 or newer, or set display.compositor to `auto`".into(),
     }
-}
-
-/// The process that listens at a socket.
-fn listener(socket: &Path) -> Option<rustix::process::Pid> {
-    let stream = UnixStream::connect(socket).ok()?;
-    Some(socket_peercred(&stream).ok()?.pid)
 }
 
 #[cfg(test)]

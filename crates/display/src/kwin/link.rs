@@ -8,10 +8,10 @@ use super::protocol::outputs::kde_output_device_v2::{self, KdeOutputDeviceV2};
 use super::protocol::outputs::kde_output_management_v2::KdeOutputManagementV2;
 use super::protocol::screencast::zkde_screencast_stream_unstable_v1::{self, ZkdeScreencastStreamUnstableV1};
 use super::protocol::screencast::zkde_screencast_unstable_v1::ZkdeScreencastUnstableV1;
+use crate::socket;
 use lumen_media::{DisplayError, NodeTarget, clock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 use wayland_client::backend::{ObjectId, WaylandError};
@@ -204,10 +204,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Connects to `socket` and learns its globals.
-    pub fn open(socket: &Path, until: Until<'_>) -> Result<Self, Stopped> {
-        let lost = |cause: &dyn std::fmt::Display| Stopped::Lost(format!("{}: {cause}", socket.display()));
-        let stream = UnixStream::connect(socket).map_err(|error| lost(&error))?;
+    /// Connects to the socket at `path` and learns its globals.
+    pub fn open(path: &Path, until: Until<'_>) -> Result<Self, Stopped> {
+        let lost = |cause: &dyn std::fmt::Display| Stopped::Lost(format!("{}: {cause}", path.display()));
+        let stream = socket::connect(path).map_err(|error| match error.kind() {
+            // It is there, and hangs.
+            std::io::ErrorKind::WouldBlock => Stopped::Deadline,
+            _ => lost(&error),
+        })?;
         let connection = Connection::from_socket(stream).map_err(|error| lost(&error))?;
         let queue = connection.new_event_queue();
         let registry = connection.display().get_registry(&queue.handle(), ());

@@ -2,7 +2,7 @@
 
 use super::peer::Peer;
 use crate::session::SessionEnvironment;
-use std::os::unix::net::UnixStream;
+use crate::socket::listener;
 use std::path::PathBuf;
 
 /// The environment of programs that shall open in the Mutter that is `peer`.
@@ -36,11 +36,6 @@ pub(super) async fn env(peer: &Peer, session: &SessionEnvironment) -> Vec<(Strin
 
 /// The Wayland socket at which `process` listens. Its name says nothing: any compositor may have taken `wayland-0`.
 fn socket_of(session: &SessionEnvironment, process: u32) -> Option<PathBuf> {
-    session.wayland_sockets().into_iter().find(|path| {
-        let listener = UnixStream::connect(path).ok().and_then(|stream| {
-            let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
-            u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
-        });
-        listener == Some(process)
-    })
+    let process = i32::try_from(process).ok()?;
+    session.wayland_sockets().into_iter().find(|path| listener(path) == Some(process))
 }

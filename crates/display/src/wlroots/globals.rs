@@ -1,6 +1,7 @@
 //! What a Wayland compositor offers, to tell compositors apart.
 
 use super::link;
+use crate::socket;
 use lumen_media::Timestamp;
 use std::path::Path;
 use wayland_client::protocol::wl_callback::{self, WlCallback};
@@ -41,9 +42,9 @@ impl Dispatch<WlCallback, ()> for Listing {
     }
 }
 
-/// Names of the globals of the compositor at `socket`; `None` when it does not answer by `deadline`.
-pub(super) fn offered(socket: &Path, deadline: Timestamp) -> Option<Vec<String>> {
-    let connection = Connection::from_socket(link::connect(socket).ok()?).ok()?;
+/// Names of the globals of the compositor at `path`; `None` when it does not answer by `deadline`.
+pub(super) fn offered(path: &Path, deadline: Timestamp) -> Option<Vec<String>> {
+    let connection = Connection::from_socket(socket::connect(path).ok()?).ok()?;
     let mut queue = connection.new_event_queue();
     let mut listing = Listing::default();
     connection.display().get_registry(&queue.handle(), ());

@@ -68,7 +68,7 @@ pub(crate) struct Awake {
 impl Awake {
     /// Puts the pixel on `output` of the compositor at `socket`; returns when it is there, by `deadline`.
     pub fn on(socket: &Path, output: &str, deadline: Timestamp) -> Result<Self, IdleError> {
-        let connection = Connection::from_socket(link::connect(socket)?)
+        let connection = Connection::from_socket(crate::socket::connect(socket)?)
             .map_err(|error| IdleError::Gone(error.to_string()))?;
         let mut queue = connection.new_event_queue();
         let mut state = State::default();

@@ -1,10 +1,10 @@
 //! Which sway runs, and how programs reach it.
 
+use super::SWAY;
 use super::ipc::{Ipc, IpcError, Version};
-use super::{SWAY, link};
 use crate::SessionEnvironment;
+pub(super) use crate::socket::listener;
 use lumen_media::{DisplayError, Timestamp, clock};
-use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
@@ -108,12 +108,6 @@ impl Instance {
             .collect();
         x_display(&table, |inode| held.contains(&format!("socket:[{inode}]")))
     }
-}
-
-/// The process that listens at a socket.
-pub(super) fn listener(socket: &Path) -> Option<i32> {
-    let stream = link::connect(socket).ok()?;
-    Some(socket_peercred(&stream).ok()?.pid.as_raw_nonzero().get())
 }
 
 /// `:N` from the table of Unix sockets, of those whose inode is `held`.

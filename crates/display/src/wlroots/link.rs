@@ -2,21 +2,10 @@
 
 use lumen_media::{Timestamp, clock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use wayland_client::backend::WaylandError;
 use wayland_client::{DispatchError, EventQueue};
-
-/// Connects to the socket at `path`. Who hangs with a full backlog refuses instead of blocking.
-pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket.into())
-}
 
 /// What ended a [`turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
