@@ -3,7 +3,7 @@
 //! KWin hands its screencast protocol only to programs that such an entry names by their absolute path. The entry is a
 //! file of the user; nothing else is changed, and [`remove`] takes exactly that file away.
 
-use super::link::{Link, Until};
+use super::link::{Link, Stopped, Until};
 use crate::DisplayConfig;
 use std::fs;
 use std::io::{self, Write};
@@ -248,9 +248,12 @@ fn wait_seen(config: &DisplayConfig) -> Option<bool> {
     let (socket, _) = super::find(config, NOTICE).ok()?;
     let until = Until::within(NOTICE);
     loop {
-        let link = Link::open(&socket, until).ok()?;
-        if link.state.version("zkde_screencast_unstable_v1").is_some() {
-            return Some(true);
+        match Link::open(&socket, until) {
+            Ok(link) if link.state.version("zkde_screencast_unstable_v1").is_some() => return Some(true),
+            Ok(_) => {}
+            // It is KWin, and has shown nothing in time.
+            Err(Stopped::Deadline) => return Some(false),
+            Err(_) => return None,
         }
         if until.deadline.is_some_and(|deadline| lumen_media::clock::now() >= deadline) {
             return Some(false);
