@@ -28,6 +28,8 @@ const PLAUSIBLE: Duration = Duration::from_secs(2);
 enum Dropped {
     Corrupted,
     Unmapped,
+    /// Its memory could not be synchronised, or is shorter than it was.
+    Inaccessible,
     Unreadable(Unreadable),
     /// Not the buffer but its pointer.
     Cursor,
@@ -238,6 +240,7 @@ impl Pictures {
             }
             Dropped::Cursor => tracing::warn!("a pointer whose metadata makes no sense is left as it was"),
             Dropped::Unmapped => tracing::warn!("a buffer whose memory cannot be read is skipped"),
+            Dropped::Inaccessible => tracing::warn!("a buffer whose memory cannot be accessed is skipped"),
             Dropped::Unreadable(Unreadable::Stride) => {
                 tracing::warn!("a buffer whose rows are shorter than the picture is skipped");
             }
@@ -272,22 +275,24 @@ impl Pictures {
     }
 
     fn show(&mut self, found: Found, buffers: &mut Buffers, stream: &Stream, now: Timestamp) {
-        if !self.wanted {
-            self.kept = self.copy(found, buffers, now);
-            buffers.queue(stream, found.id);
-            return;
-        }
-        if let Some(frame) = self.lend(found, buffers) {
-            self.lent = Some(found);
+        if self.wanted
+            && let Some(frame) = self.lend(found, buffers)
+        {
             self.kept = None;
             self.send(frame);
+            self.lent = Some(found);
             return;
         }
-        self.lent = None;
-        self.kept = self.copy(found, buffers, now);
+        let copied = self.copy(found, buffers, now);
         buffers.queue(stream, found.id);
-        if let Some(kept) = &self.kept {
-            let frame = kept.frame.clone();
+        let Some(kept) = copied else {
+            // What was shown before stays the last picture.
+            return self.count(Dropped::Inaccessible);
+        };
+        self.lent = None;
+        let frame = kept.frame.clone();
+        self.kept = Some(kept);
+        if self.wanted {
             self.send(frame);
         }
     }
