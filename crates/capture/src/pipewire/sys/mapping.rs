@@ -1,5 +1,6 @@
 //! Memory of a producer, mapped for reading.
 
+use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
 use rustix::ioctl::{Setter, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::ffi::c_void;
@@ -12,14 +13,23 @@ const DMA_BUF_SYNC: rustix::ioctl::Opcode = opcode::write::<u64>(b'b', 0);
 const SYNC_READ: u64 = 1;
 const SYNC_END: u64 = 4;
 
+/// What a read of the memory needs around it.
+enum Guard {
+    /// Shared memory whose owner cannot make it shorter.
+    Sealed,
+    /// Shared memory whose size is looked at before a picture is read.
+    Unsealed(OwnedFd),
+    /// Graphics memory, which is synchronised.
+    DmaBuf(OwnedFd),
+}
+
 /// A mapping of our own: it lives as long as somebody reads it, whatever happens to PipeWire's buffer meanwhile.
 pub(crate) struct Mapping {
     base: NonNull<c_void>,
     mapped: usize,
     start: usize,
     len: usize,
-    /// Kept for the bracket around reads; `None` for shared memory, which needs none.
-    dmabuf: Option<OwnedFd>,
+    guard: Guard,
 }
 
 // SAFETY: the mapping is read-only for us and stays until drop; which thread reads or unmaps it makes no difference.
@@ -42,7 +52,7 @@ impl Mapping {
         let there = if dmabuf {
             rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0))?
         } else {
-            u64::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0)
+            u64::try_from(fstat(fd)?.st_size).unwrap_or(0)
         };
         let there = usize::try_from(there).unwrap_or(0);
         let len = if len == 0 { there.saturating_sub(offset) } else { len };
@@ -50,23 +60,40 @@ impl Mapping {
             let text = format!("the buffer holds {there} bytes, {len} at {offset} were announced");
             io::Error::new(io::ErrorKind::UnexpectedEof, text)
         })?;
-        let dmabuf = if dmabuf { Some(fd.try_clone_to_owned()?) } else { None };
+        let guard = if dmabuf {
+            Guard::DmaBuf(fd.try_clone_to_owned()?)
+        } else if fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) {
+            Guard::Sealed
+        } else {
+            Guard::Unsealed(fd.try_clone_to_owned()?)
+        };
         // SAFETY: a new mapping at an address that the kernel chooses touches no memory of ours.
         let base = unsafe { mmap(std::ptr::null_mut(), mapped, ProtFlags::READ, MapFlags::SHARED, fd, 0)? };
         let base = NonNull::new(base).ok_or_else(|| io::Error::other("mapped at address 0"))?;
-        Ok(Self { base, mapped, start: offset, len, dmabuf })
+        Ok(Self { base, mapped, start: offset, len, guard })
     }
 
     /// The mapped bytes. The producer is another process and writes here once the buffer is back with it; a picture
     /// read too late shows two pictures at once and nothing worse.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: `start + len` bytes are mapped until drop; any bit pattern is a valid `u8`. Writes of the other
-        // process are no accesses of this program, and no value read here decides about memory safety.
+        // process are no accesses of this program, and no value read here decides about memory safety. Memory without
+        // a seal can be made shorter by its owner at any time, and a read beyond its end is a fatal signal. We trust
+        // the compositor not to do that to a buffer that is with us; `begin_read` finds what was shortened before, but
+        // not what is shortened during a read. That ends the process and corrupts nothing.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast::<u8>().add(self.start), self.len) }
     }
 
     /// Before a picture is read.
+    ///
+    /// # Errors
+    /// When graphics memory cannot be synchronised, or shared memory is shorter than it was: it must not be read.
     pub(crate) fn begin_read(&self) -> io::Result<()> {
+        if let Guard::Unsealed(fd) = &self.guard
+            && usize::try_from(fstat(fd)?.st_size).unwrap_or(0) < self.mapped
+        {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the buffer was made shorter"));
+        }
         self.sync(SYNC_READ)
     }
 
@@ -76,7 +103,7 @@ impl Mapping {
     }
 
     fn sync(&self, flags: u64) -> io::Result<()> {
-        let Some(fd) = &self.dmabuf else { return Ok(()) };
+        let Guard::DmaBuf(fd) = &self.guard else { return Ok(()) };
         loop {
             // SAFETY: the call reads one u64, as the opcode says.
             match unsafe { ioctl(fd.as_fd(), Setter::<DMA_BUF_SYNC, u64>::new(flags)) } {
@@ -122,6 +149,17 @@ mod tests {
         assert_eq!(error.to_string(), "the buffer holds 10 bytes, 7 at 4 were announced");
         assert_eq!(Mapping::new(fd.as_raw_fd(), 4, 0, false).expect("all").bytes(), b"456789");
         assert!(Mapping::new(-1, 0, 4, false).is_err());
+    }
+
+    #[test]
+    fn memory_that_was_made_shorter_is_not_read() {
+        let fd = memory(b"0123456789");
+        let mapping = Mapping::new(fd.as_raw_fd(), 2, 5, false).expect("mapped");
+        mapping.begin_read().expect("all is there");
+        rustix::fs::ftruncate(&fd, 6).expect("shorter");
+        assert!(mapping.begin_read().is_err());
+        rustix::fs::ftruncate(&fd, 7).expect("long enough");
+        mapping.begin_read().expect("all that was announced is there");
     }
 
     #[test]
