@@ -16,8 +16,9 @@ use std::time::Duration;
 /// Buffers that stay with the producer whatever happens: one to draw, one to send. Who has no more gets his back at
 /// once, after a copy.
 const WITH_PRODUCER: usize = 2;
-/// How long a producer may take for its first picture after a pause before the last one is shown again.
-const FIRST_PICTURE: Duration = Duration::from_millis(50);
+/// How long a producer may take for its first picture after a pause before the last one is shown again, which may be
+/// hours old.
+const FIRST_PICTURE: Duration = Duration::from_millis(250);
 /// How long a picture counts as the current one after the screen was last known to show it.
 const FRESH: Duration = Duration::from_millis(200);
 /// A time of presentation is believed when it lies this near to the arrival.
@@ -65,8 +66,11 @@ pub(crate) struct Pictures {
     sequence: u64,
     /// Somebody watches.
     wanted: bool,
-    /// The newest picture that was lent.
+    /// The newest picture that was lent. Its buffer stays with us until there is a newer one: the producer would draw
+    /// over what a pause has to keep.
     lent: Option<Found>,
+    /// Nobody reads the lent one any more.
+    read: bool,
     /// The newest picture, copied.
     kept: Option<Kept>,
     /// When the kept picture is shown if the producer has sent nothing.
@@ -93,6 +97,7 @@ impl Pictures {
             sequence: 0,
             wanted: false,
             lent: None,
+            read: false,
             kept: None,
             due: None,
             cursor: cursor.then(Cursor::default),
@@ -105,9 +110,9 @@ impl Pictures {
     }
 
     /// Producer and we agreed on a format.
-    pub(crate) fn agree(&mut self, agreement: Agreement) {
+    pub(crate) fn agree(&mut self, agreement: Agreement, buffers: &mut Buffers, stream: &Stream) {
         // Its buffers are of the old format, and go.
-        self.lent = None;
+        self.let_go(buffers, stream);
         if self
             .agreement
             .is_some_and(|before| (before.width, before.height) != (agreement.width, agreement.height))
@@ -142,15 +147,38 @@ impl Pictures {
     }
 
     /// Somebody watches from now on, or nobody does.
-    pub(crate) fn set_wanted(&mut self, wanted: bool, buffers: &Buffers, now: Timestamp) {
+    pub(crate) fn set_wanted(
+        &mut self,
+        wanted: bool,
+        buffers: &mut Buffers,
+        stream: &Stream,
+        now: Timestamp,
+    ) {
         // A second activation empties the slot like the first, so the picture in it is due again.
         if self.wanted {
-            self.keep(buffers, now);
+            self.keep(buffers, stream, now);
         }
         self.wanted = wanted;
         // A picture of this moment needs no newer one.
         let fresh = self.kept.as_ref().is_some_and(|kept| now.since(kept.current) < FRESH);
         self.due = wanted.then_some(if fresh { now } else { now + FIRST_PICTURE });
+    }
+
+    /// Nobody reads this buffer any more.
+    pub(crate) fn release(&mut self, id: BufferId, buffers: &mut Buffers, stream: &Stream) {
+        if self.lent.is_some_and(|lent| lent.id == id) {
+            self.read = true;
+        } else {
+            buffers.queue(stream, id);
+        }
+    }
+
+    /// The lent picture is not the newest any more. Its buffer goes back now, or when its reader is done.
+    fn let_go(&mut self, buffers: &mut Buffers, stream: &Stream) {
+        let read = std::mem::take(&mut self.read);
+        if let Some(found) = self.lent.take().filter(|_| read) {
+            buffers.queue(stream, found.id);
+        }
     }
 
     /// Shows the kept picture when the producer is late. Returns when to look again.
@@ -279,8 +307,9 @@ impl Pictures {
             && let Some(frame) = self.lend(found, buffers)
         {
             self.kept = None;
-            self.send(frame);
+            self.let_go(buffers, stream);
             self.lent = Some(found);
+            self.send(frame);
             return;
         }
         let copied = self.copy(found, buffers, now);
@@ -289,7 +318,7 @@ impl Pictures {
             // What was shown before stays the last picture.
             return self.count(Dropped::Inaccessible);
         };
-        self.lent = None;
+        self.let_go(buffers, stream);
         let frame = kept.frame.clone();
         self.kept = Some(kept);
         if self.wanted {
@@ -301,10 +330,9 @@ impl Pictures {
     fn lend(&self, found: Found, buffers: &Buffers) -> Option<Frame> {
         let Reading::AsIs(format) = self.agreement?.format.reading() else { return None };
         let stride = usize::try_from(found.rows.stride).ok()?;
-        if self.cursor.is_some()
-            || !found.transform.is_none()
-            || buffers.taken() + WITH_PRODUCER > buffers.len()
-        {
+        // The one before goes back as soon as this one is lent, if nobody reads it.
+        let taken = buffers.taken().saturating_sub(usize::from(self.read));
+        if self.cursor.is_some() || !found.transform.is_none() || taken + WITH_PRODUCER > buffers.len() {
             return None;
         }
         let mapping = buffers.mapping(found.id)?.clone();
@@ -342,13 +370,14 @@ impl Pictures {
         Some(Kept { frame, pixels, beneath, current: now })
     }
 
-    /// Copies the newest picture if it was only lent: the producer may draw over it.
-    fn keep(&mut self, buffers: &Buffers, now: Timestamp) {
+    /// Copies the newest picture if it was only lent: its buffer may go back or be removed.
+    fn keep(&mut self, buffers: &mut Buffers, stream: &Stream, now: Timestamp) {
         if let Some(kept) = &mut self.kept {
             kept.current = now;
         }
-        if let Some(found) = self.lent.take() {
+        if let Some(found) = self.lent {
             self.kept = self.copy(found, buffers, now).or(self.kept.take());
+            self.let_go(buffers, stream);
         }
     }
 }

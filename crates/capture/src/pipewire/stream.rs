@@ -279,7 +279,10 @@ impl Session {
     fn read_notes(&self, mailbox: &Mailbox) {
         for note in mailbox.collect() {
             match note {
-                Note::Release(id) => self.state.borrow_mut().buffers.queue(&self.stream, id),
+                Note::Release(id) => {
+                    let state = &mut *self.state.borrow_mut();
+                    state.pictures.release(id, &mut state.buffers, &self.stream);
+                }
                 Note::Active(active) => self.set_wanted(active),
                 Note::Quit => self.ended.set(true),
             }
@@ -289,7 +292,7 @@ impl Session {
     fn set_wanted(&self, wanted: bool) {
         {
             let state = &mut *self.state.borrow_mut();
-            state.pictures.set_wanted(wanted, &state.buffers, clock::now());
+            state.pictures.set_wanted(wanted, &mut state.buffers, &self.stream, clock::now());
         }
         // Until the first picture is there the stream runs anyway, see `tick`.
         if wanted || self.state.borrow().pictures.has_kept() {
@@ -367,7 +370,7 @@ impl Session {
             let state = &mut *self.state.borrow_mut();
             state.buffers.next_generation();
             state.agreement = Some(agreement);
-            state.pictures.agree(agreement);
+            state.pictures.agree(agreement, &mut state.buffers, &self.stream);
             agreement.buffers(state.cursor)
         };
         self.negotiated.set(true);
