@@ -164,8 +164,9 @@ fn vm_the_node_is_found_by_pipewire_when_the_log_does_not_name_it_and_the_apps_e
     fs::create_dir(&folder).expect("made");
     let silent = folder.join("gamescope");
     // Everything but that line still comes through.
+    // Not as a child of gamescope, which waits for all of its own.
     let script = format!(
-        "#!/bin/sh\nlog={0}/log\nmkfifo $log\n(trap '' TERM; exec grep --line-buffered -v 'stream available' <$log) &\n\
+        "#!/bin/sh\nlog={0}/log\nmkfifo $log\n((trap '' TERM; exec grep --line-buffered -v 'stream available' <$log) &)\n\
          exec {1} \"$@\" >$log 2>&1\n",
         lab.state.path().display(),
         real.display()
