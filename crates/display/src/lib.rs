@@ -17,6 +17,7 @@ mod kwin;
 mod mutter;
 mod no_input;
 pub mod portal;
+mod process;
 mod session;
 mod socket;
 mod wlroots;
