@@ -49,18 +49,26 @@ pub(crate) fn left_over<T: DeserializeOwned>(state_dir: &Path, prefix: &str) -> 
             let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             name.starts_with(prefix) && name.ends_with(".json")
         })
-        .filter_map(|file| {
-            let read = fs::read(&file).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-            match read {
-                Ok(before) => Some((Entry { file }, before)),
-                Err(error) => {
-                    tracing::warn!(file = %file.display(), %error, "a damaged layout journal is dropped");
-                    let _ = fs::remove_file(&file);
-                    None
-                }
-            }
-        })
+        .filter_map(read)
         .collect()
+}
+
+/// What a host that was killed left behind under this very `name`; dropped with a warning when damaged.
+pub(crate) fn left_over_at<T: DeserializeOwned>(state_dir: &Path, name: &str) -> Option<(Entry, T)> {
+    let file = folder(state_dir).join(format!("{name}.json"));
+    if file.exists() { read(file) } else { None }
+}
+
+fn read<T: DeserializeOwned>(file: PathBuf) -> Option<(Entry, T)> {
+    let read = fs::read(&file).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+    match read {
+        Ok(before) => Some((Entry { file }, before)),
+        Err(error) => {
+            tracing::warn!(file = %file.display(), %error, "a damaged layout journal is dropped");
+            let _ = fs::remove_file(&file);
+            None
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,5 +87,13 @@ mod tests {
         assert!(left_over::<Vec<u32>>(dir.path(), "sway-").is_empty());
         entry.done();
         assert!(left_over::<Vec<u32>>(dir.path(), "kwin-").is_empty());
+    }
+
+    #[test]
+    fn a_name_is_not_taken_for_another_that_it_begins() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        Entry::write(dir.path(), "kwin-wayland-10", &10).expect("written");
+        assert!(left_over_at::<u32>(dir.path(), "kwin-wayland-1").is_none());
+        assert_eq!(left_over_at(dir.path(), "kwin-wayland-10").map(|(_, before)| before), Some(10));
     }
 }

@@ -8,9 +8,11 @@ use super::outputs::{Applied, Outputs};
 use super::protocol::screencast::zkde_screencast_stream_unstable_v1::ZkdeScreencastStreamUnstableV1;
 use super::protocol::screencast::zkde_screencast_unstable_v1::ZkdeScreencastUnstableV1;
 use crate::journal::{self, Entry};
-use crate::{DisplayConfig, Topology};
+use crate::process::ProcessId;
+use crate::{DisplayConfig, Topology, socket};
 use lumen_media::{DisplayError, Mode, NodeTarget, clock};
 use rustix::event::{EventfdFlags, eventfd};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long KWin gets to answer a question on the bus.
 const QUESTION: Duration = Duration::from_secs(1);
+/// What the journals of all KWins begin with.
+const JOURNAL: &str = "kwin-";
 /// The rate that KWin gives to every virtual output, in millihertz.
 const NATIVE: u32 = 60_000;
 /// KWin draws the pointer into the picture: that shows it with every consumer, at the price of a frame per movement,
@@ -36,6 +40,22 @@ const POINTER_EMBEDDED: u32 = 2;
 const DETOUR: u32 = 16;
 /// Modes by CVT have widths that are multiples of this.
 const CVT_CELL: u32 = 8;
+
+/// What the journal keeps of one KWin.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// The process that listens at its socket; `None` where it cannot be seen.
+    kwin: Option<ProcessId>,
+    /// The layout without our outputs.
+    before: Layout,
+}
+
+impl Record {
+    /// Whether that KWin ended, by who listens at its socket `now`. One that hangs does not tell.
+    fn is_over(&self, now: Option<ProcessId>) -> bool {
+        self.kwin.is_some_and(|kwin| now.map_or(!kwin.is_alive(), |now| now != kwin))
+    }
+}
 
 /// What our outputs changed in one KWin.
 #[derive(Default)]
@@ -120,33 +140,71 @@ pub(crate) fn clean_up(config: &DisplayConfig, socket: &Path) {
     }
 }
 
+/// Whether no layout waits to be restored, in whichever KWin.
+pub(crate) fn is_clean(config: &DisplayConfig) -> bool {
+    let left = journal::left_over::<Record>(&config.state_dir, JOURNAL);
+    left.iter().all(|(_, record)| record.is_over(None))
+}
+
 /// The journal's name for a KWin.
 fn journal_name(socket: &Path) -> String {
     let name = socket.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-    format!("kwin-{name}")
+    format!("{JOURNAL}{name}")
 }
 
-fn restore_left_over(config: &DisplayConfig, socket: &Path, until: Until<'_>) -> Result<(), Stopped> {
-    let left = journal::left_over::<Layout>(&config.state_dir, &journal_name(socket));
-    if left.is_empty() {
-        return Ok(());
+/// The process of the KWin at `socket`.
+fn process_at(socket: &Path) -> Option<ProcessId> {
+    socket::listener(socket).and_then(ProcessId::of)
+}
+
+/// Restores what a host that was killed left behind; returns what KWin refused to restore.
+fn restore_left_over(
+    config: &DisplayConfig,
+    socket: &Path,
+    until: Until<'_>,
+) -> Result<Option<(Entry, Layout)>, Stopped> {
+    let left = journal::left_over_at::<Record>(&config.state_dir, &journal_name(socket));
+    let Some((entry, record)) = left else { return Ok(None) };
+    if record.is_over(process_at(socket)) {
+        // Its outputs ended with it, and another has its own idea of its monitors.
+        tracing::debug!(socket = %socket.display(), "the KWin of a layout journal is gone");
+        entry.done();
+        return Ok(None);
     }
     let mut outputs = Outputs::open(socket, until)?;
-    for (entry, before) in left {
-        let now = outputs.layout();
-        let goal = now.goal(&before, &[], 0, Topology::Extend);
-        if !now.changes_to(&goal).is_empty() {
-            tracing::info!("restoring the layout of KWin's outputs that an earlier run of Lumen changed");
+    let goal = |now: &Layout| now.goal(&record.before, &[], 0, Topology::Extend);
+    let now = outputs.layout();
+    if !now.changes_to(&goal(&now)).is_empty() {
+        tracing::info!("restoring the layout of KWin's outputs that an earlier run of Lumen changed");
+    }
+    match arrange_back(&mut outputs, goal, until)? {
+        Applied::Yes => {
+            entry.done();
+            Ok(None)
         }
-        if outputs.arrange(&goal, until)? == Applied::No {
+        Applied::No => {
             tracing::warn!(
                 "KWin refused the layout of before; look at System Settings, Display Configuration"
             );
+            Ok(Some((entry, record.before)))
         }
-        entry.done();
     }
-    Ok(())
+}
+
+/// Brings back a layout. KWin refuses a change to outputs that changed meanwhile, so it is asked twice.
+fn arrange_back(
+    outputs: &mut Outputs,
+    goal: impl Fn(&Layout) -> Layout,
+    until: Until<'_>,
+) -> Result<Applied, Stopped> {
+    let first = goal(&outputs.layout());
+    if outputs.arrange(&first, until)? == Applied::Yes {
+        return Ok(Applied::Yes);
+    }
+    outputs.refresh(until)?;
+    let second = goal(&outputs.layout());
+    outputs.arrange(&second, until)
 }
 
 /// What the thread is to do.
@@ -216,18 +274,19 @@ impl Live {
             return Err(self.obstacle().unwrap_or_else(|| obstacle::unknown(&self.job.config)));
         }
         let first = !desks.contains_key(&self.job.socket);
-        if first {
-            restore_left_over(&self.job.config, &self.job.socket, until).map_err(stopped("its outputs"))?;
-        }
+        let left = match first {
+            true => restore_left_over(&self.job.config, &self.job.socket, until)
+                .map_err(stopped("its outputs"))?,
+            false => None,
+        };
         let mut outputs = Outputs::open(&self.job.socket, until).map_err(stopped("its outputs"))?;
         let desk = desks.entry(self.job.socket.clone()).or_default();
         if first {
-            desk.before = outputs.layout();
-            let written =
-                Entry::write(&self.job.config.state_dir, &journal_name(&self.job.socket), &desk.before);
-            desk.entry = written
-                .inspect_err(|error| tracing::warn!(%error, "the layout of before cannot be written down"))
-                .ok();
+            (desk.entry, desk.before) = match left {
+                // Still to be restored, so what is there now is not the user's.
+                Some((entry, before)) => (Some(entry), before),
+                None => self.remember(outputs.layout()),
+            };
         }
         let short = free_name(&outputs.names());
         self.name = format!("Virtual-{short}");
@@ -252,7 +311,7 @@ impl Live {
         let desk = desks.entry(self.job.socket.clone()).or_default();
         let placed = desk.live.len() - 1;
         let goal = self.settle(&mut outputs, desk, placed, until)?;
-        let effective = effective.or_else(|| outputs.mode(&self.name)).unwrap_or(mode);
+        let effective = outputs.mode(&self.name).or(effective).unwrap_or(mode);
         let mut reason = self.shortfall(effective, &outputs);
         if goal == Applied::No {
             join(&mut reason, "KWin refused to arrange its outputs as display.topology says");
@@ -262,6 +321,16 @@ impl Live {
         }
         tracing::info!(output = self.name, mode = %effective, ?node, "virtual output in KWin");
         Ok(Made { node, mode: effective, reason })
+    }
+
+    /// Writes the layout of before down.
+    fn remember(&self, before: Layout) -> (Option<Entry>, Layout) {
+        let Job { config, socket, .. } = &self.job;
+        let record = Record { kwin: process_at(socket), before };
+        let entry = Entry::write(&config.state_dir, &journal_name(socket), &record)
+            .inspect_err(|error| tracing::warn!(%error, "the layout of before cannot be written down"))
+            .ok();
+        (entry, record.before)
     }
 
     /// Asks for the output, and waits for it and its node.
@@ -347,17 +416,14 @@ impl Live {
         placed: usize,
         until: Until<'_>,
     ) -> Result<Applied, DisplayError> {
-        let size = (self.job.mode.width().cast_signed(), self.job.mode.height().cast_signed());
         let now = outputs.layout();
         let mut goal = now.goal(&desk.before, &desk.live, placed, self.job.config.topology);
-        let right_size = outputs.device(&self.name).into_iter().flat_map(|device| &device.modes);
-        let right_size = right_size.filter(|mode| (mode.width, mode.height) == size).map(|mode| mode.refresh);
-        for place in goal.places.iter_mut().filter(|place| place.name == self.name) {
-            let fits = place.mode.is_some_and(|(width, height, _)| (width, height) == size);
-            if !fits && let Some(refresh) = right_size.clone().min_by_key(|refresh| refresh.abs_diff(60_000))
-            {
-                place.mode = Some((size.0, size.1, refresh));
-            }
+        if let Some(best) = outputs.nearest(&self.name, self.job.mode) {
+            let mode = Some((best.width, best.height, best.refresh));
+            goal.places
+                .iter_mut()
+                .filter(|place| place.name == self.name)
+                .for_each(|place| place.mode = mode);
         }
         outputs.arrange(&goal, until).map_err(|stopped| stopped.into_error("its layout", LIMIT))
     }
@@ -427,8 +493,8 @@ impl Live {
                 self.close_stream(&mut outputs, until)?;
             }
             // KWin has changed the layout once more by itself, to what it remembers.
-            let goal = outputs.layout().goal(&desk.before, &desk.live, desk.live.len(), topology);
-            outputs.arrange(&goal, until)
+            let goal = |now: &Layout| now.goal(&desk.before, &desk.live, desk.live.len(), topology);
+            arrange_back(&mut outputs, goal, until)
         };
         let restored = restored();
         match &restored {
@@ -441,8 +507,8 @@ impl Live {
             ),
         }
         if last && let Some(desk) = desks.remove(&self.job.socket) {
-            // Kept when KWin could not be asked: the next start restores the layout.
-            if let (Some(entry), Ok(_)) = (desk.entry, restored) {
+            // Kept when KWin refused or could not be asked: the next start restores the layout.
+            if let (Some(entry), Ok(Applied::Yes)) = (desk.entry, restored) {
                 entry.done();
             }
         }
@@ -484,5 +550,33 @@ mod tests {
     fn journals_are_told_apart_by_the_socket() {
         assert_eq!(journal_name(Path::new("/run/user/1000/wayland-0")), "kwin-wayland-0");
         assert_eq!(journal_name(Path::new("/tmp/a b/../x_1")), "kwin-x1");
+    }
+
+    #[test]
+    fn a_layout_of_another_kwin_is_over() {
+        let record = |kwin| Record { kwin, before: Layout::default() };
+        let (here, init) = (ProcessId::own(), ProcessId::of(1));
+        assert!(!record(Some(here)).is_over(Some(here)) && !record(Some(here)).is_over(None));
+        assert!(record(Some(here)).is_over(init));
+        assert!(!record(None).is_over(Some(here)) && !record(None).is_over(None));
+        let ended: ProcessId =
+            serde_json::from_str(r#"{"pid":1,"started":18446744073709551615}"#).expect("valid");
+        assert!(record(Some(ended)).is_over(None));
+    }
+
+    #[test]
+    fn only_layouts_of_living_kwins_wait() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let config = DisplayConfig::new(dir.path());
+        let mut record = Record { kwin: Some(ProcessId::own()), before: Layout::default() };
+        let entry = Entry::write(dir.path(), "kwin-wayland-0", &record).expect("written");
+        assert!(!is_clean(&config));
+        entry.done();
+        record.kwin = serde_json::from_str(r#"{"pid":1,"started":18446744073709551615}"#).expect("valid");
+        Entry::write(dir.path(), "kwin-wayland-1", &record).expect("written");
+        assert!(is_clean(&config));
+        let left = restore_left_over(&config, &dir.path().join("wayland-1"), Until::within(FAREWELL));
+        assert!(matches!(left, Ok(None)));
+        assert!(journal::left_over::<Record>(dir.path(), JOURNAL).is_empty());
     }
 }
