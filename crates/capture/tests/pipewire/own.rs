@@ -196,7 +196,9 @@ fn bad_buffers_are_skipped_and_counted() {
     for (shot, good_one) in bad.into_iter().zip(100..) {
         let dropped = source.report().dropped;
         let seen = || (source.report().dropped > dropped).then_some(());
+        let deadline = clock::now() + PATIENCE;
         loop {
+            assert!(clock::now() < deadline, "{:?}", source.report());
             producer.deliver(shot.clone());
             if wait_for("the bad buffer", Duration::from_millis(200), seen).is_ok() {
                 break;
@@ -206,8 +208,9 @@ fn bad_buffers_are_skipped_and_counted() {
     }
     // No size is all of it.
     assert_eq!(pixel(&show(&producer, source.as_mut(), Shot { size: 0, ..good(50) }), 0, 0)[0], 50);
+    // One that was only late was sent again and counts twice.
     let report = source.report();
-    assert_eq!((report.dropped, report.arrived - before), (count, count + 1));
+    assert!(report.dropped >= count && report.arrived - before > count, "{report:?}");
 }
 
 #[test]
@@ -368,6 +371,22 @@ fn a_resumed_stream_shows_the_current_picture() {
     // Activated while active, the slot was emptied for nothing.
     source.set_active(true);
     assert_eq!(pixel(&next(source.as_mut()), 8, 8), [5, 6, 7]);
+    // The same when nobody holds the picture: its buffer does not go back before there is a newer one.
+    let lent = show(&producer, source.as_mut(), plain(8, 9, 10));
+    let sequence = lent.sequence;
+    drop((first, lent));
+    // Each buffer that is back with the producer gets another picture, which is not shown.
+    for _ in 0..8 {
+        let corrupted = spa::SPA_CHUNK_FLAG_CORRUPTED as i32;
+        producer.deliver(Shot { chunk_flags: corrupted, ..plain(99, 99, 99) });
+    }
+    source.set_active(false);
+    producer.wait_for(Event::Paused);
+    source.set_active(true);
+    let again = next(source.as_mut());
+    assert_eq!(pixel(&again, 8, 8), [8, 9, 10]);
+    assert!(again.sequence > sequence);
+    producer.wait_for(Event::Streaming);
     assert_eq!(pixel(&show(&producer, source.as_mut(), plain(1, 1, 1)), 8, 8), [1, 1, 1]);
 }
 
