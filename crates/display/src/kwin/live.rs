@@ -25,7 +25,7 @@ use wayland_client::Proxy;
 /// How long the making of an output may take.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How long taking it back may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long KWin gets to answer a question on the bus.
 const QUESTION: Duration = Duration::from_secs(1);
 /// What the journals of all KWins begin with.

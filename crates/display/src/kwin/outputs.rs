@@ -4,7 +4,7 @@
 //! the length of a stream would have to keep up with that over every plugged monitor; a short one need not.
 
 use super::layout::{Layout, Place};
-use super::link::{Device, Link, Stopped, Until};
+use super::link::{Device, DeviceMode, Link, Stopped, Until};
 use super::protocol::outputs::kde_output_management_v2::KdeOutputManagementV2;
 use lumen_media::Mode;
 use std::path::Path;
@@ -144,21 +144,23 @@ impl Outputs {
         if applied? == Applied::No {
             return Ok(None);
         }
-        let offered: Vec<_> = self.device(name).into_iter().flat_map(|device| device.modes.clone()).collect();
-        tracing::debug!(
-            modes = ?offered.iter().map(|mode| (mode.width, mode.height, mode.refresh)).collect::<Vec<_>>(),
-            "modes that KWin made"
-        );
-        let fitting = offered.iter().filter(|offer| {
-            (offer.width, offer.height) == (mode.width().cast_signed(), mode.height().cast_signed())
-        });
-        let Some(best) = fitting.min_by_key(|offer| distance(offer.refresh, mode)) else { return Ok(None) };
+        let modes = self.device(name).into_iter().flat_map(|device| &device.modes);
+        let modes: Vec<_> = modes.map(|mode| (mode.width, mode.height, mode.refresh)).collect();
+        tracing::debug!(?modes, "modes that KWin made");
+        let Some(best) = self.nearest(name, mode).cloned() else { return Ok(None) };
         let configuration = management.create_configuration(&handle, ());
         configuration.mode(&device, &best.proxy);
         if self.apply(configuration, until)? == Applied::No {
             return Ok(None);
         }
         Ok(self.mode(name))
+    }
+
+    /// Of the modes of an output the one that has the size of `mode` and the nearest rate.
+    pub fn nearest(&self, name: &str, mode: Mode) -> Option<&DeviceMode> {
+        let size = (mode.width().cast_signed(), mode.height().cast_signed());
+        let fitting = self.device(name)?.modes.iter().filter(|offer| (offer.width, offer.height) == size);
+        fitting.min_by_key(|offer| distance(offer.refresh, mode))
     }
 
     /// Waits until there is no output of this name any more.
