@@ -2,6 +2,7 @@ use super::{Mode, UP, desktop, start_with_socket, variables, version_of};
 use crate::{LabError, Process, Session};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 /// How KWin draws.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,21 @@ pub struct Kwin {
 
 desktop!(Kwin);
 
+/// KWin where it sees the first card only: beside virtio-gpu's it gets no buffers from vgem, and offers no dmabufs.
+fn with_one_card(session: &Session) -> Command {
+    let first = crate::render_node().map(|node| node.to_string_lossy().into_owned()).unwrap_or_default();
+    let number = first
+        .trim_start_matches("/dev/dri/renderD")
+        .parse::<u32>()
+        .map_or(0, |minor| minor.saturating_sub(128));
+    let script = "for node in /dev/dri/card* /dev/dri/renderD*; do
+            case $node in \"$1\" | \"$2\") ;; *) mount --bind /dev/null \"$node\" ;; esac
+        done; shift 2; exec kwin_wayland \"$@\"";
+    let mut command = session.command("unshare");
+    command.args(["--mount", "sh", "-c", script, "kwin_wayland", &first, &format!("/dev/dri/card{number}")]);
+    command
+}
+
 impl Kwin {
     /// Starts KWin and waits until it is on the bus.
     ///
@@ -68,7 +84,10 @@ impl Kwin {
         let display = (0..).map(|number| format!("wayland-{number}"));
         let taken = session.wayland_displays();
         let display = display.into_iter().find(|name| !taken.contains(name)).unwrap_or_default();
-        let mut command = session.command("kwin_wayland");
+        let mut command = match options.renderer {
+            KwinRenderer::OpenGl if crate::in_vm() => with_one_card(session),
+            _ => session.command("kwin_wayland"),
+        };
         command
             .arg("--virtual")
             .args(["--width", &options.mode.width.to_string(), "--height", &options.mode.height.to_string()])
@@ -82,10 +101,6 @@ impl Kwin {
                 "kwin_core.debug=true;kwin_screencast.debug=true;kwin_virtual*.debug=true",
             )
             .env("KWIN_COMPOSE", if options.renderer == KwinRenderer::OpenGl { "O2" } else { "Q" });
-        if let Some(node) = crate::render_node().filter(|_| options.renderer == KwinRenderer::OpenGl) {
-            // Of several KWin takes the last; virtio-gpu's node gives it no buffers without a display.
-            command.env("KWIN_RENDER_NODES", node);
-        }
         if options.xwayland {
             command.arg("--xwayland");
         }
