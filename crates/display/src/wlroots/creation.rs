@@ -4,7 +4,7 @@ use super::SWAY;
 use super::idle::Awake;
 use super::instance::{Instance, ProcessId};
 use super::ipc::{CurrentMode, Ipc, IpcError, Output, quoted};
-use super::layout::{Layout, free_place};
+use super::layout::{Layout, free_place, place_for};
 use super::removal::{Leaving, PREFIX, Record, run_all, take_away};
 use crate::journal::Entry;
 use crate::no_input::NoInput;
@@ -282,8 +282,13 @@ fn effective_mode(ipc: &mut Ipc, name: &str, wanted: Mode) -> Result<Mode, Displ
 fn mode_setter(instance: Instance, name: String) -> SetMode {
     Box::new(move |mode| {
         let said = |error: IpcError| error.into_display(LIMIT);
+        // The place found free must stay so.
+        let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ipc = instance.connect(clock::now() + LIMIT).map_err(said)?;
-        ipc.run(&format!("output {} {}", quoted(&name), in_words(mode))).map_err(said)?;
+        let outputs = ipc.outputs().map_err(said)?;
+        let place =
+            place_for(&outputs, &name, mode).map(|(x, y)| format!(" position {x} {y}")).unwrap_or_default();
+        ipc.run(&format!("output {} {}{place}", quoted(&name), in_words(mode))).map_err(said)?;
         let effective = effective_mode(&mut ipc, &name, mode)?;
         tracing::info!(output = name, mode = %effective, "output in sway changed its mode");
         Ok(())

@@ -1,6 +1,7 @@
 //! The layout of the monitors: as it was, and what has to be said to sway to have it back.
 
 use super::ipc::{CurrentMode, Output, Workspace, quoted};
+use lumen_media::Mode;
 use serde::{Deserialize, Serialize};
 
 /// A monitor that is not ours.
@@ -154,6 +155,22 @@ pub(super) fn free_place(outputs: &[Output]) -> (i32, i32) {
     rightmost.map_or((0, 0), |output| (output.rect.x.saturating_add(output.rect.width), output.rect.y))
 }
 
+/// Where an output of ours, at scale 1, goes when it gets `mode` and would cover another one where it is.
+pub(super) fn place_for(outputs: &[Output], name: &str, mode: Mode) -> Option<(i32, i32)> {
+    let side = |length: u32| i32::try_from(length).unwrap_or(i32::MAX);
+    let (width, height) = (side(mode.width()), side(mode.height()));
+    let rect = outputs.iter().find(|output| output.name == name && output.active)?.rect;
+    let apart = |start: i32, length: i32, other: i32, other_length: i32| {
+        start.saturating_add(length) <= other || other.saturating_add(other_length) <= start
+    };
+    let is_covered = |output: &Output| {
+        let other = output.rect;
+        !apart(rect.x, width, other.x, other.width) && !apart(rect.y, height, other.y, other.height)
+    };
+    let covers = outputs.iter().any(|output| output.active && output.name != name && is_covered(output));
+    covers.then(|| free_place(outputs))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +197,16 @@ mod tests {
     fn the_free_place_is_right_of_all() {
         assert_eq!(free_place(&[]), (0, 0));
         assert_eq!(free_place(&[output("A", 1920, "1"), output("B", 0, "2"), off("C")]), (3200, 5));
+    }
+
+    #[test]
+    fn one_that_grows_over_another_moves_right_of_all() {
+        let mode = |width, height| Mode::new(width, height, 60_000).expect("a mode");
+        let outputs = [output("A", 0, "1"), output("B", 1280, "2"), off("C")];
+        assert_eq!(place_for(&outputs, "A", mode(1280, 1080)), None, "it grows downwards");
+        assert_eq!(place_for(&outputs, "A", mode(1920, 1080)), Some((2560, 5)));
+        assert_eq!(place_for(&outputs, "B", mode(1920, 1080)), None, "nothing is right of it");
+        assert_eq!(place_for(&outputs, "C", mode(1920, 1080)), None, "it is off");
     }
 
     #[test]
