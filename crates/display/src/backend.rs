@@ -40,8 +40,8 @@ pub(crate) struct Backend {
     /// Opens it. Cheap: outputs are made later.
     pub open: fn(&DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>,
     /// Removes what a host that was killed left in the desktop, and restores the layout from the journal. Called at the
-    /// host's start, and again before the first output in a desktop that came later. Silent when nothing was left.
-    pub clean_up: fn(&DisplayConfig),
+    /// host's start, and again before each output until it returns true: nothing is left. Silent when nothing was left.
+    pub clean_up: fn(&DisplayConfig) -> bool,
 }
 
 /// All that stand on a desktop. The built-in compositor is always there and not among them.

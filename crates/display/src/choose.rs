@@ -31,6 +31,7 @@ pub struct Chooser {
     config: DisplayConfig,
     builtin: Arc<dyn VirtualDisplay>,
     opened: Mutex<HashMap<DisplayKind, Arc<dyn VirtualDisplay>>>,
+    /// Where nothing of a host that was killed is left.
     cleaned: Mutex<HashSet<DisplayKind>>,
 }
 
@@ -64,11 +65,14 @@ impl Chooser {
         PathReport { requested: self.requested_path(), effective, reason: reasons.join("; ") }
     }
 
-    /// Removes what a host that was killed left in the desktops that run.
+    /// Removes what a host that was killed left in the desktops that run. What cannot be removed now, since its desktop
+    /// is not there yet or does not answer, is tried again before the next output.
     pub fn clean_up(&self) {
+        // Held throughout: no output is made while an earlier host's are being removed.
+        let mut cleaned = lock(&self.cleaned);
         for backend in &BACKENDS {
-            if lock(&self.cleaned).insert(backend.kind) {
-                (backend.clean_up)(&self.config);
+            if !cleaned.contains(&backend.kind) && (backend.clean_up)(&self.config) {
+                cleaned.insert(backend.kind);
             }
         }
     }
@@ -138,6 +142,8 @@ impl Chooser {
                     );
                     return Ok(output);
                 }
+                // Its text says what to do, and no other way leads past the lock.
+                Err(error @ DisplayError::Locked { .. }) => return Err(error),
                 Err(error) => {
                     // The last one is the caller's to report, who may try again.
                     tracing::debug!(backend = %kind, %error, "no output by this way");

@@ -123,3 +123,61 @@ fn an_unknown_keyboard_is_refused_at_once_with_the_remedy() {
     assert!(text.contains("`de`") && text.contains("`nowhere`"), "{text}");
     assert!(text.contains("input.keyboard_layout"), "{text}");
 }
+
+/// Refuses, and counts how often it was asked.
+struct Refusing {
+    error: fn() -> DisplayError,
+    asked: std::sync::atomic::AtomicU64,
+}
+
+impl VirtualDisplay for Refusing {
+    fn name(&self) -> &'static str {
+        "refusing"
+    }
+
+    fn create(&self, _mode: Mode, _launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Err((self.error)())
+    }
+}
+
+#[test]
+fn a_locked_session_ends_the_search_and_another_refusal_does_not() {
+    let locked = || DisplayError::Locked { backend: "KWin" };
+    let failed = || DisplayError::Other("it failed".into());
+    for (error, asked_next) in [(locked as fn() -> DisplayError, 0), (failed, 1)] {
+        let chooser = Chooser::new(DisplayKind::Auto, config("KDE")).expect("a chooser");
+        let refusing = |error| Arc::new(Refusing { error, asked: Default::default() });
+        let (desktop, next) = (refusing(error), refusing(failed));
+        lock(&chooser.opened).insert(DisplayKind::Kwin, desktop);
+        lock(&chooser.opened).insert(DisplayKind::Portal, next.clone());
+        let rung = |kind| Rung { kind, reason: String::new() };
+        let rungs = vec![rung(DisplayKind::Kwin), rung(DisplayKind::Portal)];
+        let mode = Mode::new(320, 180, 60_000).expect("valid");
+        let climbed = chooser.climb(Ladder { rungs, passed_over: Vec::new() }, mode, &AppLaunch::default());
+        let Err(said) = climbed else { panic!("both refuse") };
+        assert_eq!(said.to_string(), error().to_string());
+        assert_eq!(next.asked.load(std::sync::atomic::Ordering::Relaxed), asked_next);
+    }
+}
+
+#[test]
+fn a_kind_counts_as_clean_only_when_nothing_is_left() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut config = config("");
+    config.state_dir = dir.path().to_path_buf();
+    config.session.runtime_dir = dir.path().to_path_buf();
+    let layout = dir.path().join("layout");
+    std::fs::create_dir(&layout).expect("created");
+    let chooser = Chooser::new(DisplayKind::Auto, config).expect("a chooser");
+    // Of a KWin that is not there yet.
+    let left = layout.join("kwin-wayland-0.json");
+    std::fs::write(&left, r#"{"places":[],"kwin":null,"before":{"places":[]}}"#).expect("written");
+    chooser.clean_up();
+    let missing =
+        BACKENDS.iter().map(|backend| backend.kind).filter(|kind| !lock(&chooser.cleaned).contains(kind));
+    assert_eq!(missing.collect::<Vec<_>>(), [DisplayKind::Kwin]);
+    std::fs::remove_file(left).expect("there");
+    chooser.clean_up();
+    assert_eq!(lock(&chooser.cleaned).len(), BACKENDS.len());
+}

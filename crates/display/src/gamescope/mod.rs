@@ -85,7 +85,7 @@ fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>
 }
 
 /// Ends gamescopes of a host that was killed, with everything in them.
-fn clean_up(config: &DisplayConfig) {
+fn clean_up(config: &DisplayConfig) -> bool {
     for (entry, record) in journal::left_over::<process::Record>(&config.state_dir, JOURNAL) {
         if record.is_live() {
             continue;
@@ -96,6 +96,7 @@ fn clean_up(config: &DisplayConfig) {
         }
         entry.done();
     }
+    true
 }
 
 struct Gamescope {

@@ -52,7 +52,8 @@ fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>
 }
 
 /// Removes outputs of a host that was killed, and puts the monitors back.
-fn clean_up(config: &DisplayConfig) {
+fn clean_up(config: &DisplayConfig) -> bool {
+    let mut nothing_left = true;
     for (entry, before) in journal::left_over::<Before>(&config.state_dir, JOURNAL) {
         if output::is_live(&before) {
             continue;
@@ -67,9 +68,13 @@ fn clean_up(config: &DisplayConfig) {
         tracing::info!(output = before.name, "an output of an earlier host is removed from Hyprland");
         match output::restore(&instance, &before) {
             Ok(()) => entry.done(),
-            Err(error) => tracing::warn!(output = before.name, %error, "an earlier output cannot be removed"),
+            Err(error) => {
+                nothing_left = false;
+                tracing::warn!(output = before.name, %error, "an earlier output cannot be removed");
+            }
         }
     }
+    nothing_left
 }
 
 struct Hyprland {

@@ -66,10 +66,14 @@ fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>
     Ok(Box::new(KwinDisplay { config: config.clone() }))
 }
 
-fn clean_up(config: &DisplayConfig) {
+fn clean_up(config: &DisplayConfig) -> bool {
+    if live::is_clean(config) {
+        return true;
+    }
     if let Ok((socket, _)) = find(config, GLANCE) {
         live::clean_up(config, &socket);
     }
+    live::is_clean(config)
 }
 
 /// No KWin was found.

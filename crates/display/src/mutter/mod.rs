@@ -77,9 +77,10 @@ fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>
     Ok(Box::new(Mutter { config: config.clone() }))
 }
 
-fn clean_up(config: &DisplayConfig) {
-    if journal::left_over::<Baseline>(&config.state_dir, JOURNAL).is_empty() {
-        return;
+fn clean_up(config: &DisplayConfig) -> bool {
+    let nothing_left = || journal::left_over::<Baseline>(&config.state_dir, JOURNAL).is_empty();
+    if nothing_left() {
+        return true;
     }
     let mended = bus::wait(DESKTOP, "the layout of the monitors", MEND_LIMIT, mend(config.clone()));
     match mended {
@@ -88,6 +89,7 @@ fn clean_up(config: &DisplayConfig) {
             %error, "the layout of the monitors that an earlier run changed cannot be restored now"
         ),
     }
+    nothing_left()
 }
 
 /// Restores the layout that a host which was killed, or an output that failed, left changed.

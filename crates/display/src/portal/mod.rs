@@ -263,7 +263,9 @@ fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>
 }
 
 /// A portal's session ends with the connection of the host that made it: nothing is left behind.
-fn clean_up(_config: &DisplayConfig) {}
+fn clean_up(_config: &DisplayConfig) -> bool {
+    true
+}
 
 #[cfg(test)]
 mod tests {

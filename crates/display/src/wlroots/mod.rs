@@ -74,8 +74,8 @@ fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>
     Ok(Box::new(Sway { config: config.clone() }))
 }
 
-fn clean_up(config: &DisplayConfig) {
-    removal::clean_up(config);
+fn clean_up(config: &DisplayConfig) -> bool {
+    removal::clean_up(config)
 }
 
 /// Whichever sway runs when an output is wanted.

@@ -104,8 +104,9 @@ pub(super) fn run_all(ipc: &mut Ipc, commands: &[String]) -> Result<(), IpcError
     Ok(())
 }
 
-/// Removes what hosts that were killed left behind.
-pub(super) fn clean_up(config: &DisplayConfig) {
+/// Removes what hosts that were killed left behind; says whether nothing of it is left.
+pub(super) fn clean_up(config: &DisplayConfig) -> bool {
+    let mut nothing_left = true;
     let mut found: Vec<(journal::Entry, Record)> = journal::left_over(&config.state_dir, PREFIX);
     // Outputs of living hosts, this one among them, end with those.
     found.retain(|(_, record)| !record.host.is_alive());
@@ -121,11 +122,15 @@ pub(super) fn clean_up(config: &DisplayConfig) {
                 tracing::info!(output = record.output, "removed what an earlier run left in sway");
                 entry.done();
             }
-            Err(error) => tracing::warn!(
-                %error, output = record.output, "what an earlier run left in sway stays until the next start"
-            ),
+            Err(error) => {
+                nothing_left = false;
+                tracing::warn!(
+                    %error, output = record.output, "what an earlier run left in sway stays until the next output"
+                );
+            }
         }
     }
+    nothing_left
 }
 
 fn restore(record: &Record, last: bool) -> Result<(), IpcError> {
