@@ -72,20 +72,28 @@ fn grant(outputs: &DisplayConfig, granted: &Path) -> anyhow::Result<String> {
 }
 
 fn remove(outputs: &DisplayConfig, granted: &Path) -> anyhow::Result<Vec<String>> {
-    let mut lines = vec![match kwin_setup::remove(outputs)? {
+    let entry = kwin_setup::remove(outputs).map(|removed| match removed {
         Some(file) => format!("KDE Plasma: {} is removed.", file.display()),
         None => "KDE Plasma: there was no permission.".into(),
-    }];
+    });
     // Who was granted by somebody else keeps it.
-    if granted.exists() {
-        let taken = portal::deauthorize(outputs)?;
-        std::fs::remove_file(granted)?;
-        lines.push(match taken {
-            true => "Portal: services have to ask again.".into(),
-            false => "Portal: the grant was gone already.".into(),
-        });
+    let grant = granted.exists().then(|| withdraw(outputs, granted));
+    match (entry, grant.transpose()) {
+        (Ok(entry), Ok(grant)) => Ok(std::iter::once(entry).chain(grant).collect()),
+        (Err(entry), Err(grant)) => Err(anyhow::anyhow!("{entry}\nPortal: {grant}")),
+        (Err(entry), Ok(Some(grant))) => Err(anyhow::anyhow!("{entry}\n{grant}")),
+        (Err(entry), Ok(None)) => Err(entry.into()),
+        (Ok(entry), Err(grant)) => Err(anyhow::anyhow!("{entry}\nPortal: {grant}")),
     }
-    Ok(lines)
+}
+
+fn withdraw(outputs: &DisplayConfig, granted: &Path) -> anyhow::Result<String> {
+    let taken = portal::deauthorize(outputs)?;
+    std::fs::remove_file(granted)?;
+    Ok(match taken {
+        true => "Portal: services have to ask again.".into(),
+        false => "Portal: the grant was gone already.".into(),
+    })
 }
 
 #[cfg(test)]
