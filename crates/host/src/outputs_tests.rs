@@ -12,7 +12,7 @@ use lumen_gamestream::serverinfo::CodecModes;
 use lumen_gamestream::session::{RtspEncryption, State};
 use lumen_media::slot::{self, Wait, Waker};
 use lumen_media::{
-    AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputSink, Mode, OutputSource,
+    AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputSink, OutputSource,
     PathReport, PixelFormat, VirtualOutput,
 };
 use std::net::UdpSocket;
@@ -41,6 +41,7 @@ struct Fake {
     /// Outputs asked for since the start, and made.
     asked: AtomicU64,
     made: AtomicU64,
+    lasting: bool,
     alive: Arc<AtomicUsize>,
     pictures: Mutex<Vec<Weak>>,
     contained: Arc<Contained>,
@@ -132,6 +133,7 @@ impl Fake {
             changed: Condvar::new(),
             asked: AtomicU64::new(0),
             made: AtomicU64::new(0),
+            lasting: false,
             alive: Arc::default(),
             pictures: Mutex::default(),
             contained: Arc::default(),
@@ -180,7 +182,7 @@ impl VirtualDisplay for Fake {
         self.alive.fetch_add(1, Ordering::AcqRel);
         Ok(VirtualOutput {
             path: PathReport {
-                requested: "auto".into(),
+                requested: (if self.lasting { "portal" } else { "auto" }).into(),
                 effective: (*self.effective.lock().expect("no panic")).into(),
                 reason: "a test".into(),
             },
@@ -193,7 +195,7 @@ impl VirtualDisplay for Fake {
             input: Arc::new(Nowhere),
             env: Vec::new(),
             set_mode: None,
-            lasting: false,
+            lasting: self.lasting,
             contained_app: self
                 .contains_apps
                 .then(|| Box::new(ContainedHandle(self.contained.clone())) as Box<dyn ContainedApp>),
@@ -208,6 +210,7 @@ struct Host {
     client: ClientId,
     dir: tempfile::TempDir,
     unique_id: String,
+    refresh_x100: std::sync::atomic::AtomicU32,
     // Takes what is sent.
     viewer: UdpSocket,
 }
@@ -265,7 +268,7 @@ impl Host {
         let supervisor =
             Supervisor::start(parts, |_| ControlStreams::start(control, |_| {})).expect("started");
         let viewer = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        Self { supervisor, fake, client, dir, unique_id, viewer }
+        Self { supervisor, fake, client, dir, unique_id, refresh_x100: 6000.into(), viewer }
     }
 
     fn install_terminal(&self) {
@@ -320,6 +323,7 @@ impl Host {
             ("x-nv-video[0].clientViewportWd", width),
             ("x-nv-video[0].clientViewportHt", height),
             ("x-nv-video[0].maxFPS", 60),
+            ("x-nv-video[0].clientRefreshRateX100", self.refresh_x100.load(Ordering::Relaxed)),
             ("x-nv-video[0].packetSize", 1024),
             ("x-nv-video[0].videoEncoderSlicesPerFrame", 1),
             ("x-nv-video[0].maxNumReferenceFrames", 0),
@@ -476,6 +480,30 @@ fn the_same_mode_reuses_the_output_and_another_one_retires_it() {
     host.wait_frames(third, 1);
     host.wait_alive(1);
     host.shared().cancel(host.client);
+    host.wait_alive(0);
+}
+
+#[test]
+fn a_rate_that_announce_fixed_is_what_the_next_launch_begins_with() {
+    let host = Host::start(Fake::new("fake"));
+    host.refresh_x100.store(5994, Ordering::Relaxed);
+    host.stream("Desktop");
+    assert_eq!(host.fake.made(), 2, "a launch tells whole rates only");
+    host.shared().cancel(host.client);
+    host.wait_alive(0);
+    host.stream("Desktop");
+    assert_eq!(host.fake.made(), 3);
+    let output = wait_for("the output", || host.view()?.output);
+    assert_eq!(output.mode.refresh_mhz(), 59_940);
+}
+
+#[test]
+fn a_lasting_output_goes_when_its_client_is_unpaired() {
+    let host = Host::start(Fake { lasting: true, ..Fake::new("fake") });
+    host.stream("Desktop");
+    host.shared().cancel(host.client);
+    assert_eq!(host.fake.alive(), 1);
+    host.shared().evict(host.client);
     host.wait_alive(0);
 }
 

@@ -38,6 +38,15 @@ enum App {
     Held,
 }
 
+/// Whether who carries out work can wait for an app to end, which may take seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hurry {
+    /// A request's thread, which answers when the app is gone.
+    None,
+    /// The supervisor's thread, which all sessions need: apps and their outputs end elsewhere.
+    Supervisor,
+}
+
 /// What an app is started with.
 #[derive(Clone)]
 struct Start {
@@ -71,9 +80,9 @@ pub struct Resources {
 
 impl Resources {
     /// Carries out one piece of work.
-    pub fn carry_out(&mut self, work: Work, client: ClientId, shared: &Arc<Shared>) {
+    pub fn carry_out(&mut self, work: Work, client: ClientId, hurry: Hurry, shared: &Arc<Shared>) {
         match work {
-            Work::Effect(effect) => self.effect(effect, client, shared),
+            Work::Effect(effect) => self.effect(effect, client, hurry, shared),
             Work::AppEnded(run) => self.app_ended(run, shared),
             Work::Lost(session) => self.lost(session, client, shared),
             Work::Showing(session) => {
@@ -83,6 +92,10 @@ impl Resources {
                     tracing::debug!(%client, "the output before is retired");
                     shared.release(old);
                 }
+            }
+            Work::Evicted => {
+                self.linger_until = None;
+                self.release_output(shared);
             }
             Work::Recovered(session, output) => self.recovered(session, *output, client, shared),
         }
@@ -164,17 +177,17 @@ impl Resources {
         }
     }
 
-    fn effect(&mut self, effect: Effect, client: ClientId, shared: &Arc<Shared>) {
+    fn effect(&mut self, effect: Effect, client: ClientId, hurry: Hurry, shared: &Arc<Shared>) {
         match effect {
             Effect::StartApp { app, run, .. } => {
                 self.app_failure = None;
-                if let Err(error) = self.start_app(app, run, shared) {
+                if let Err(error) = self.start_app(app, run, client, shared) {
                     tracing::warn!(%client, error = %error.message, "the app could not be started");
                     self.app_failure = Some((run, error));
                 }
             }
             Effect::StartStream { session } => {
-                if let Err(error) = self.start_stream(session, shared) {
+                if let Err(error) = self.start_stream(session, client, shared) {
                     tracing::warn!(%client, error = %error.message, "the stream could not be started");
                     self.stream_failure = Some((session, error));
                 }
@@ -197,11 +210,12 @@ impl Resources {
             }
             Effect::EndApp { run, .. } => {
                 if let Some((_, app)) = self.app.take_if(|(id, _)| *id == run) {
-                    if matches!(app, App::Contained) {
-                        // Not here: it may take seconds, which the supervisor's thread does not have.
-                        self.release_output(shared);
+                    let contained = matches!(app, App::Contained);
+                    let gone = (app, self.output.take_if(|_| contained));
+                    match hurry {
+                        Hurry::None => drop(gone),
+                        Hurry::Supervisor => shared.release(gone),
                     }
-                    drop(app);
                     tracing::info!(%client, "app ended by the host");
                 }
             }
@@ -211,7 +225,13 @@ impl Resources {
 
     // --- apps ---
 
-    fn start_app(&mut self, app: AppId, run: AppRun, shared: &Arc<Shared>) -> Result<(), ApiError> {
+    fn start_app(
+        &mut self,
+        app: AppId,
+        run: AppRun,
+        client: ClientId,
+        shared: &Arc<Shared>,
+    ) -> Result<(), ApiError> {
         let config = shared.config();
         let entry = config
             .apps
@@ -221,7 +241,7 @@ impl Resources {
         let launch = crate::app_launch(entry);
         let connection =
             shared.connection_of_run(run).ok_or_else(|| ApiError::unavailable("The request was replaced"))?;
-        let mode = requested_mode(&connection.request)?;
+        let mode = shared.likely_mode(client, requested_mode(&connection.request)?);
         let env = client_environment(mode, &connection);
         self.output_at(mode, || contained_launch(&launch, &env, shared.unique_id()), shared)?;
         self.start = Some(Start { launch, env, height: mode.height() });
@@ -399,12 +419,18 @@ impl Resources {
 
     // --- streams ---
 
-    fn start_stream(&mut self, session: SessionId, shared: &Arc<Shared>) -> Result<(), ApiError> {
+    fn start_stream(
+        &mut self,
+        session: SessionId,
+        client: ClientId,
+        shared: &Arc<Shared>,
+    ) -> Result<(), ApiError> {
         let (Some(connection), Some(parameters)) = (shared.connection(session), shared.parameters(session))
         else {
             return Err(ApiError::unavailable("The request was replaced"));
         };
         let mode = announced_mode(&parameters)?;
+        shared.remember_mode(client, mode);
         let made = self.output_at(mode, AppLaunch::default, shared)?;
         if made && let Some((run, App::Desktop)) = self.app {
             // Where the desktop went away meanwhile, the built-in one needs its terminal.

@@ -3,7 +3,7 @@
 
 use crate::event::Event;
 use crate::output::Output;
-use crate::resources::Resources;
+use crate::resources::{Hurry, Resources};
 use crate::supervisor::Shared;
 use lumen_gamestream::api::ApiError;
 use lumen_gamestream::session::{AppRun, ClientId, Effect, SessionId};
@@ -26,6 +26,8 @@ pub enum Work {
     Lost(SessionId),
     /// The first access unit of a source was sent.
     Showing(SessionId),
+    /// The client was unpaired.
+    Evicted,
     /// An output was made again.
     Recovered(SessionId, Box<Output>),
 }
@@ -79,7 +81,7 @@ impl Runtime {
     pub fn work(&self, shared: &Arc<Shared>) {
         let mut resources = self.lock();
         loop {
-            self.carry_out(resources, shared);
+            self.carry_out(resources, Hurry::None, shared);
             // What came after the last look, from somebody who did not wait.
             if !self.has_work() {
                 return;
@@ -95,17 +97,17 @@ impl Runtime {
     pub fn kick(&self, shared: &Arc<Shared>) {
         while self.has_work() {
             let Some(resources) = self.try_lock() else { return };
-            self.carry_out(resources, shared);
+            self.carry_out(resources, Hurry::Supervisor, shared);
         }
     }
 
-    fn carry_out(&self, mut resources: MutexGuard<'_, Resources>, shared: &Arc<Shared>) {
+    fn carry_out(&self, mut resources: MutexGuard<'_, Resources>, hurry: Hurry, shared: &Arc<Shared>) {
         loop {
             // Not in the loop's head: the lock must not be held while work is carried out.
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(work) = next else { break };
             tracing::debug!(client = %self.client, ?work, "effect");
-            resources.carry_out(work, self.client, shared);
+            resources.carry_out(work, self.client, hurry, shared);
         }
         let timed = resources.next_deadline().is_some();
         drop(resources);
@@ -167,6 +169,7 @@ impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Effect(effect) => effect.fmt(f),
+            Self::Evicted => f.write_str("Evicted"),
             Self::AppEnded(run) => f.debug_tuple("AppEnded").field(run).finish(),
             Self::Lost(session) => f.debug_tuple("Lost").field(session).finish(),
             Self::Showing(session) => f.debug_tuple("Showing").field(session).finish(),

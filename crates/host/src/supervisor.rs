@@ -26,7 +26,7 @@ use lumen_gamestream::sdp::{HostFeatures, StreamParameters};
 use lumen_gamestream::session::{
     AppRun, ClientId, Connection, Effect, LaunchOrder, Policy, SessionId, SessionTable, StreamKind,
 };
-use lumen_media::{Timestamp, VirtualDisplay, clock};
+use lumen_media::{Mode, Timestamp, VirtualDisplay, clock};
 use lumen_net::Path;
 use lumen_net::udp::UdpPort;
 use std::collections::HashMap;
@@ -76,6 +76,8 @@ struct Tables {
     runtimes: HashMap<ClientId, Arc<Runtime>>,
     /// Connections that are not forgotten yet.
     connections: HashMap<SessionId, (ClientId, Route)>,
+    /// What each client's last ANNOUNCE fixed.
+    announced: HashMap<ClientId, Mode>,
     /// The host stops: nobody is let in any more.
     stopping: bool,
 }
@@ -122,6 +124,7 @@ impl Supervisor {
                 handshakes: Router::new(),
                 runtimes: HashMap::new(),
                 connections: HashMap::new(),
+                announced: HashMap::new(),
                 stopping: false,
             }),
             parts,
@@ -193,9 +196,19 @@ impl Shared {
         self.transition(|table, now| table.cancel(client, now));
     }
 
-    /// Ends the session of a client that was unpaired.
+    /// Ends the session of a client that was unpaired, and its output.
     pub fn evict(self: &Arc<Self>, client: ClientId) {
         self.transition(|table, now| table.evict(client, now));
+        let runtime = {
+            let mut tables = self.tables();
+            tables.announced.remove(&client);
+            tables.runtimes.get(&client).cloned()
+        };
+        if let Some(runtime) = runtime {
+            runtime.push(Work::Evicted);
+            runtime.work(self);
+            self.event(Event::LookAgain);
+        }
     }
 
     /// The app that runs for this client.
@@ -558,6 +571,21 @@ impl Shared {
     /// What ANNOUNCE fixed for a connection.
     pub fn parameters(&self, session: SessionId) -> Option<StreamParameters> {
         self.tables().sessions.session(session)?.parameters().cloned()
+    }
+
+    /// Remembers what ANNOUNCE fixed, for [`Shared::likely_mode`].
+    pub fn remember_mode(&self, client: ClientId, mode: Mode) {
+        self.tables().announced.insert(client, mode);
+    }
+
+    /// What ANNOUNCE will fix after a `/launch` of this mode, which rounds the rate: the same as last time, if that is less
+    /// than 1 % away.
+    pub fn likely_mode(&self, client: ClientId, asked: Mode) -> Mode {
+        let near = |last: &Mode| {
+            (last.width(), last.height()) == (asked.width(), asked.height())
+                && last.refresh_mhz().abs_diff(asked.refresh_mhz()) < asked.refresh_mhz() / 100
+        };
+        self.tables().announced.get(&client).copied().filter(near).unwrap_or(asked)
     }
 
     /// Where a connection's video goes.
