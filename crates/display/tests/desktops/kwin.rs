@@ -269,7 +269,10 @@ fn a_layout_left_behind_is_restored() {
         serde_json::json!({"name": name, "uuid": "", "enabled": true, "position": [x, 0],
             "mode": [1280, 720, 60000], "scale": 1.0, "transform": 0})
     };
-    let entry = serde_json::json!({"places": [place("Virtual-0", 0), place("Virtual-1", 1280)]});
+    let entry = serde_json::json!({
+        "kwin": null,
+        "before": {"places": [place("Virtual-0", 0), place("Virtual-1", 1280)]},
+    });
     let folder = lab.state.path().join("layout");
     std::fs::create_dir_all(&folder).expect("made");
     let display = lab.kwin.wayland_display().expect("a display");
