@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let display = BuiltinDisplay::new(BuiltinConfig::new(dir.path()))?;
     let output = display.create(Mode::new(1280, 720, 60_000)?, &AppLaunch::default())?;
-    let OutputSource::Frames(mut source) = output.source;
+    let OutputSource::Frames(mut source) = output.source else { unreachable!("made in this process") };
     source.set_active(true);
     let mut command = Command::new(program);
     command.args(rest);

@@ -51,7 +51,7 @@ impl Host {
         let display = BuiltinDisplay::new(config).expect("writable");
         let mode = Mode::new(width, height, refresh_mhz).expect("valid");
         let output = display.create(mode, &AppLaunch::default()).expect("starts");
-        let OutputSource::Frames(source) = output.source;
+        let OutputSource::Frames(source) = output.source else { panic!("made in this process") };
         let mut host = Self {
             source,
             input: output.input,

@@ -38,6 +38,8 @@ impl Lab {
             return None;
         }
         let session = lumen_lab::session_for(name, &["gamescope", "Xwayland", "pipewire", "pw-dump"])?;
+        // The first start of a program takes an emulated processor longer than Lumen waits for an answer.
+        session.command("gamescope").arg("--version").output().expect("gamescope answers");
         Some(Self { session, state: tempfile::tempdir().expect("temporary directory") })
     }
 
@@ -166,7 +168,7 @@ fn vm_the_node_is_found_by_pipewire_when_the_log_does_not_name_it_and_the_apps_e
     // Everything but that line still comes through.
     // Not as a child of gamescope, which waits for all of its own.
     let script = format!(
-        "#!/bin/sh\nlog={0}/log\nmkfifo $log\n((trap '' TERM; exec grep --line-buffered -v 'stream available' <$log) &)\n\
+        "#!/bin/sh\n[ \"$1\" = --version ] && exec {1} --version\nlog={0}/log\nmkfifo $log\n((trap '' TERM; exec grep --line-buffered -v 'stream available' <$log) &)\n\
          exec {1} \"$@\" >$log 2>&1\n",
         lab.state.path().display(),
         real.display()
