@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let dir = tempfile::tempdir()?;
     let output = BuiltinDisplay::new(BuiltinConfig::new(dir.path()))?.create(mode, &AppLaunch::default())?;
-    let OutputSource::Frames(mut source) = output.source;
+    let OutputSource::Frames(mut source) = output.source else { unreachable!("made in this process") };
     source.set_active(true);
 
     let connection = Connection::from_socket(UnixStream::connect(dir.path().join("lumen-0"))?)?;
