@@ -146,7 +146,8 @@ fn a_locked_session_ends_the_search_and_another_refusal_does_not() {
     let locked = || DisplayError::Locked { backend: "KWin" };
     let failed = || DisplayError::Other("it failed".into());
     for (error, asked_next) in [(locked as fn() -> DisplayError, 0), (failed, 1)] {
-        let chooser = Chooser::new(DisplayKind::Auto, config("KDE")).expect("a chooser");
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let chooser = Chooser::new(DisplayKind::Auto, DisplayConfig::new(dir.path())).expect("a chooser");
         let refusing = |error| Arc::new(Refusing { error, asked: Default::default() });
         let (desktop, next) = (refusing(error), refusing(failed));
         lock(&chooser.opened).insert(DisplayKind::Kwin, desktop);
@@ -164,9 +165,7 @@ fn a_locked_session_ends_the_search_and_another_refusal_does_not() {
 #[test]
 fn a_kind_counts_as_clean_only_when_nothing_is_left() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let mut config = config("");
-    config.state_dir = dir.path().to_path_buf();
-    config.session.runtime_dir = dir.path().to_path_buf();
+    let config = DisplayConfig::new(dir.path());
     let layout = dir.path().join("layout");
     std::fs::create_dir(&layout).expect("created");
     let chooser = Chooser::new(DisplayKind::Auto, config).expect("a chooser");

@@ -354,9 +354,22 @@ mod tests {
     fn without_a_desktop_there_is_one_line_that_says_what_happens_instead() {
         let absent = [DisplayKind::Kwin, DisplayKind::Mutter, DisplayKind::Portal]
             .map(|kind| look(kind, State::Absent, ""));
-        let text = desktops_of(&Config::default(), &absent);
+        assert_eq!(desktops_of(&Config::default(), &absent), "");
+        let planned = |requested| {
+            let mut report = Report::default();
+            let path = PathReport {
+                effective: "built-in".into(),
+                reason: "no desktop runs here".into(),
+                ..PathReport::default()
+            };
+            plan(&mut report, requested, &path);
+            report.to_string()
+        };
+        let text = planned(DisplayKind::Auto);
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.contains("built-in compositor") && text.contains("log into KDE"), "{text}");
+        assert!(text.starts_with("notice") && text.contains("log into KDE"), "{text}");
+        // Who asks for it gets what he asked for.
+        assert!(planned(DisplayKind::Builtin).starts_with("ok"));
     }
 
     #[test]
@@ -377,7 +390,7 @@ mod tests {
             text.contains("notice   display      kwin (KWin 6.7.4): no grant. Run lumen setup"),
             "{text}"
         );
-        assert!(text.contains("ok       display      wlroots (sway 1.12) makes outputs"), "{text}");
+        assert!(text.contains("ok       display      wlroots (sway 1.12) can make outputs"), "{text}");
         // What the configuration asks for and cannot be had is a problem.
         config.display.compositor = lumen_config::CompositorChoice::Kwin;
         assert!(desktops_of(&config, &findings).contains("PROBLEM  display      kwin"));
