@@ -53,7 +53,12 @@ impl Displays {
 
     /// Which way the next output is tried first, by what [`Displays::survey`] found.
     pub fn plan(&self, findings: &[Finding]) -> PathReport {
-        self.chooser.plan(findings)
+        let mut plan = self.chooser.plan(findings);
+        if self.pattern {
+            plan.effective = TEST_PATTERN.into();
+            plan.reason = "set in the configuration".into();
+        }
+        plan
     }
 
     /// Removes what a host that was killed left in the desktops.

@@ -57,6 +57,8 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
     });
     let ports = config.server.ports;
     let control = shared.control().counts();
+    let findings = facts.displays.survey();
+    let plan = facts.displays.plan(&findings);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "name": facts.name,
@@ -66,7 +68,8 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
         },
         "display": {
             "requested": facts.displays.requested(),
-            "found": facts.displays.survey().iter().map(found).collect::<Vec<_>>(),
+            "next": { "effective": plan.effective, "reason": plan.reason },
+            "found": findings.iter().map(found).collect::<Vec<_>>(),
         },
         "zero_copy": {
             "requested": config.capture.zero_copy,
@@ -146,15 +149,11 @@ pub fn for_people(status: &Value) -> String {
         .collect();
     let _ = writeln!(
         out,
-        "display: asked for {}; found: {}",
+        "display: asked for {}; next: {} ({}); found: {}",
         text(&status["display"]["requested"]),
-        match present.is_empty() {
-            true if status["display"]["requested"] == "auto" => {
-                "no desktop, so the built-in compositor makes outputs".to_owned()
-            }
-            true => "no desktop".to_owned(),
-            false => present.join(", "),
-        }
+        text(&status["display"]["next"]["effective"]),
+        text(&status["display"]["next"]["reason"]),
+        if present.is_empty() { "no desktop".to_owned() } else { present.join(", ") }
     );
     let zero_copy = &status["zero_copy"];
     let _ = writeln!(

