@@ -1,6 +1,6 @@
 //! Moving colour bars: a frame source that needs nothing but memory.
 
-use lumen_media::slot::{self, Receiver, Wait, Waker};
+use lumen_media::slot::{self, Receiver};
 use lumen_media::{Frame, FrameSource, Mode, PixelBuffer, PixelFormat, Timestamp, clock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -148,20 +148,8 @@ fn run(mode: Mode, sender: &slot::Sender<Frame>, active: &AtomicBool, ended: &At
 }
 
 impl FrameSource for TestPattern {
-    fn try_latest(&mut self) -> Option<Frame> {
-        self.frames.try_take()
-    }
-
-    fn wait_latest(&mut self, deadline: Option<Timestamp>) -> Wait<Frame> {
-        self.frames.wait(deadline)
-    }
-
-    fn waker(&self) -> Waker<Frame> {
-        self.frames.waker()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.frames.is_closed()
+    fn frames(&self) -> &Receiver<Frame> {
+        &self.frames
     }
 
     fn set_active(&mut self, active: bool) {
@@ -188,6 +176,7 @@ impl Drop for TestPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lumen_media::slot::Wait;
     use std::time::Duration;
 
     fn mode(width: u32, height: u32) -> Mode {

@@ -1,7 +1,7 @@
 //! What the host's threads and the compositor's thread have in common.
 
-use lumen_media::slot::{Receiver as Frames, Wait, Waker};
-use lumen_media::{DisplayError, Frame, FrameSource, InputEvent, InputSink, Mode, Timestamp};
+use lumen_media::slot::Receiver as Frames;
+use lumen_media::{DisplayError, Frame, FrameSource, InputEvent, InputSink, Mode};
 use smithay::reexports::calloop::channel::SyncSender;
 use smithay::reexports::calloop::ping::Ping;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -118,20 +118,8 @@ pub(crate) struct Source {
 }
 
 impl FrameSource for Source {
-    fn try_latest(&mut self) -> Option<Frame> {
-        self.frames.try_take()
-    }
-
-    fn wait_latest(&mut self, deadline: Option<Timestamp>) -> Wait<Frame> {
-        self.frames.wait(deadline)
-    }
-
-    fn waker(&self) -> Waker<Frame> {
-        self.frames.waker()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.frames.is_closed()
+    fn frames(&self) -> &Frames<Frame> {
+        &self.frames
     }
 
     fn set_active(&mut self, active: bool) {

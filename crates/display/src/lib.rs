@@ -19,7 +19,6 @@ mod no_input;
 pub mod portal;
 mod process;
 mod session;
-mod socket;
 mod wlroots;
 
 pub use backend::{Finding, State};

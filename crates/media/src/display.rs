@@ -1,6 +1,6 @@
 //! The seam behind which every compositor stands.
 
-use crate::slot::{Wait, Waker};
+use crate::slot::{Receiver, Wait, Waker};
 use crate::{Frame, InputSink, Mode, Timestamp};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -79,17 +79,28 @@ pub struct SourceReport {
 
 /// Hands out the newest picture of an output. Owned by the host; a stream borrows it and gives it back.
 pub trait FrameSource: Send {
+    /// The slot in which the newest picture lies; it is closed once the output is gone.
+    fn frames(&self) -> &Receiver<Frame>;
+
     /// The newest picture since the last call, if there is one.
-    fn try_latest(&mut self) -> Option<Frame>;
+    fn try_latest(&mut self) -> Option<Frame> {
+        self.frames().try_take()
+    }
 
     /// Waits for the next picture until `deadline`; for ever when there is none.
-    fn wait_latest(&mut self, deadline: Option<Timestamp>) -> Wait<Frame>;
+    fn wait_latest(&mut self, deadline: Option<Timestamp>) -> Wait<Frame> {
+        self.frames().wait(deadline)
+    }
 
     /// A handle that ends [`FrameSource::wait_latest`] early.
-    fn waker(&self) -> Waker<Frame>;
+    fn waker(&self) -> Waker<Frame> {
+        self.frames().waker()
+    }
 
     /// Whether the output is gone and nothing will come any more.
-    fn is_closed(&self) -> bool;
+    fn is_closed(&self) -> bool {
+        self.frames().is_closed()
+    }
 
     /// Between streams nothing is composed or copied. Activation delivers the current picture as a new frame.
     fn set_active(&mut self, active: bool);

@@ -19,8 +19,8 @@ mod watch;
 
 use crate::{CaptureConfig, CaptureError};
 use frames::{Mailbox, Note};
-use lumen_media::slot::{self, Receiver, Wait, Waker};
-use lumen_media::{Frame, FrameSource, Mode, PipeWireTarget, SourceReport, Timestamp};
+use lumen_media::slot::{self, Receiver};
+use lumen_media::{Frame, FrameSource, Mode, PipeWireTarget, SourceReport};
 use negotiate::{FormatSet, Offer};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -80,20 +80,8 @@ impl PipeWireSource {
 }
 
 impl FrameSource for PipeWireSource {
-    fn try_latest(&mut self) -> Option<Frame> {
-        self.frames.try_take()
-    }
-
-    fn wait_latest(&mut self, deadline: Option<Timestamp>) -> Wait<Frame> {
-        self.frames.wait(deadline)
-    }
-
-    fn waker(&self) -> Waker<Frame> {
-        self.frames.waker()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.frames.is_closed()
+    fn frames(&self) -> &Receiver<Frame> {
+        &self.frames
     }
 
     fn set_active(&mut self, active: bool) {

@@ -4,8 +4,8 @@
 //! One thread owns the connection. A request for the next picture lies with the compositor at all times while active, so a
 //! change is copied in the very refresh that shows it, and a screen that does not change costs nothing.
 
+mod bell;
 mod events;
-mod link;
 mod pixels;
 mod pool;
 mod state;
@@ -13,11 +13,13 @@ mod state;
 mod sys;
 
 use crate::CaptureError;
+use bell::Bell;
 use events::Synced;
-use link::Bell;
-use lumen_media::slot::{Receiver, Sender, Wait, Waker};
+use lumen_media::slot::{Receiver, Sender};
 use lumen_media::{Frame, FrameSource, SourceReport, Timestamp, WaylandTarget, clock, slot};
+use lumen_wayland::Turned;
 use state::{State, Way};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -74,8 +76,8 @@ fn connect(
 ) -> Result<(EventQueue<State>, State), CaptureError> {
     let deadline = clock::now() + LIMIT;
     let socket = target.socket.display();
-    let connection =
-        link::open(&target.socket).map_err(|error| CaptureError::NoTarget(format!("{socket}: {error}")))?;
+    let connection = lumen_wayland::open(&target.socket)
+        .map_err(|error| CaptureError::NoTarget(format!("{socket}: {error}")))?;
     let mut queue = connection.new_event_queue();
     let handle = queue.handle();
     let mut state = State::new(handle.clone(), control.bell.clone(), report.clone());
@@ -149,7 +151,7 @@ fn wait(
     waited_for: &str,
     done: impl Fn(&State) -> bool,
 ) -> Result<(), CaptureError> {
-    match link::until(queue, state, deadline, done) {
+    match lumen_wayland::until(queue, state, deadline, done) {
         Ok(true) => Ok(()),
         Ok(false) => Err(CaptureError::Timeout { waited_for: waited_for.to_owned(), limit: LIMIT }),
         Err(error) => Err(CaptureError::NoTarget(format!("the compositor hung up: {error}"))),
@@ -196,7 +198,10 @@ fn serve(
             let _ = queue.flush();
             state.deliver(clock::now(), sender);
         }
-        link::turn(queue, state, Some(&control.bell), state.deadline())?;
+        let deadline = state.deadline();
+        if lumen_wayland::turn(queue, state, Some((*control.bell).as_fd()), deadline)? == Turned::Woken {
+            control.bell.silence();
+        }
     }
     Ok(())
 }
@@ -210,20 +215,8 @@ struct Screencopy {
 }
 
 impl FrameSource for Screencopy {
-    fn try_latest(&mut self) -> Option<Frame> {
-        self.receiver.try_take()
-    }
-
-    fn wait_latest(&mut self, deadline: Option<Timestamp>) -> Wait<Frame> {
-        self.receiver.wait(deadline)
-    }
-
-    fn waker(&self) -> Waker<Frame> {
-        self.receiver.waker()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.receiver.is_closed()
+    fn frames(&self) -> &Receiver<Frame> {
+        &self.receiver
     }
 
     fn set_active(&mut self, active: bool) {

@@ -1,6 +1,6 @@
 //! Buffers that the compositor copies into, and their way back from whoever reads them.
 
-use super::link::Bell;
+use super::bell::Bell;
 use super::pixels::Packing;
 use super::state::State;
 use super::sys::SharedMemory;

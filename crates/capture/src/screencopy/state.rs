@@ -1,6 +1,6 @@
 //! What the compositor told and what was asked of it: one output, one capture under way at most.
 
-use super::link::Bell;
+use super::bell::Bell;
 use super::pixels::{self, Packing, Raw};
 use super::pool::{Layout, Lease, Pool};
 use lumen_media::{Frame, SourceReport, Timestamp, slot};

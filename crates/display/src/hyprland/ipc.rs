@@ -2,8 +2,8 @@
 
 use crate::SessionEnvironment;
 use crate::session::is_socket;
-use crate::socket::{self, listener};
 use lumen_media::{DisplayError, Mode, clock};
+use lumen_wayland::{connect, listener};
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -119,7 +119,7 @@ impl Instance {
 
     /// Whether somebody listens, be it one that hangs: a Hyprland that crashed leaves its sockets.
     pub fn is_alive(&self) -> bool {
-        match socket::connect(&self.socket()) {
+        match connect(&self.socket()) {
             Ok(_) => true,
             Err(error) => error.kind() == ErrorKind::WouldBlock,
         }
@@ -131,7 +131,7 @@ impl Instance {
 
     /// Its events, one a line.
     pub fn events(&self) -> std::io::Result<UnixStream> {
-        let stream = socket::connect(&self.folder.join(".socket2.sock"))?;
+        let stream = connect(&self.folder.join(".socket2.sock"))?;
         stream.set_nonblocking(false)?;
         Ok(stream)
     }
@@ -154,7 +154,7 @@ impl Instance {
             _ => DisplayError::Gone { backend: super::NAME, cause: format!("`{request}`: {error}") },
         };
         let deadline = clock::now() + limit;
-        let mut stream = socket::connect(&self.socket()).map_err(gone)?;
+        let mut stream = connect(&self.socket()).map_err(gone)?;
         stream.set_nonblocking(false).map_err(gone)?;
         stream.set_write_timeout(Some(limit)).map_err(gone)?;
         stream.write_all(request.as_bytes()).map_err(gone)?;

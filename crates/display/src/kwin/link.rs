@@ -8,13 +8,12 @@ use super::protocol::outputs::kde_output_device_v2::{self, KdeOutputDeviceV2};
 use super::protocol::outputs::kde_output_management_v2::KdeOutputManagementV2;
 use super::protocol::screencast::zkde_screencast_stream_unstable_v1::{self, ZkdeScreencastStreamUnstableV1};
 use super::protocol::screencast::zkde_screencast_unstable_v1::ZkdeScreencastUnstableV1;
-use crate::socket;
 use lumen_media::{DisplayError, NodeTarget, clock};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::os::fd::{AsFd, BorrowedFd};
+use lumen_wayland::Turned;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
-use wayland_client::backend::{ObjectId, WaylandError};
+use wayland_client::backend::ObjectId;
 use wayland_client::protocol::{wl_callback, wl_registry};
 use wayland_client::{
     Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_noop, event_created_child,
@@ -207,12 +206,11 @@ impl Link {
     /// Connects to the socket at `path` and learns its globals.
     pub fn open(path: &Path, until: Until<'_>) -> Result<Self, Stopped> {
         let lost = |cause: &dyn std::fmt::Display| Stopped::Lost(format!("{}: {cause}", path.display()));
-        let stream = socket::connect(path).map_err(|error| match error.kind() {
+        let connection = lumen_wayland::open(path).map_err(|error| match error.kind() {
             // It is there, and hangs.
             std::io::ErrorKind::WouldBlock => Stopped::Deadline,
             _ => lost(&error),
         })?;
-        let connection = Connection::from_socket(stream).map_err(|error| lost(&error))?;
         let queue = connection.new_event_queue();
         let registry = connection.display().get_registry(&queue.handle(), ());
         let mut link = Self { connection, queue, registry, state: State::default() };
@@ -238,19 +236,11 @@ impl Link {
             if let Some(answer) = done(&self.state) {
                 return Ok(answer);
             }
-            let blocked = match self.connection.flush() {
-                Ok(()) => false,
-                Err(WaylandError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => true,
+            match lumen_wayland::turn(&mut self.queue, &mut self.state, until.end, until.deadline) {
+                Ok(Turned::On) => {}
+                Ok(Turned::Woken) => return Err(Stopped::Ended),
+                Ok(Turned::Late) => return Err(Stopped::Deadline),
                 Err(error) => return Err(Stopped::Lost(error.to_string())),
-            };
-            let Some(guard) = self.queue.prepare_read() else { continue };
-            let ready = readable(guard.connection_fd(), blocked, until)?;
-            if ready {
-                match guard.read() {
-                    Ok(_) => {}
-                    Err(WaylandError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(Stopped::Lost(error.to_string())),
-                }
             }
         }
     }
@@ -287,30 +277,6 @@ impl Link {
     pub fn handle(&self) -> QueueHandle<State> {
         self.queue.handle()
     }
-}
-
-/// Waits until the connection can be read (true) or written (false, when `blocked`).
-fn readable(connection: BorrowedFd<'_>, blocked: bool, until: Until<'_>) -> Result<bool, Stopped> {
-    let wanted = if blocked { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-    // Without an end the connection itself stands in; it is asked for nothing there.
-    let (end, end_wanted) =
-        until.end.map_or((connection.as_fd(), PollFlags::empty()), |end| (end, PollFlags::IN));
-    let mut fds = [PollFd::from_borrowed_fd(connection, wanted), PollFd::from_borrowed_fd(end, end_wanted)];
-    let left = until.deadline.map(|deadline| deadline.since(clock::now()));
-    let timeout = left.map(|left| Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: left.subsec_nanos().into(),
-    });
-    match poll(&mut fds, timeout.as_ref()) {
-        Err(rustix::io::Errno::INTR) => return Ok(false),
-        Err(error) => return Err(Stopped::Lost(error.to_string())),
-        Ok(0) => return Err(Stopped::Deadline),
-        Ok(_) => {}
-    }
-    if until.end.is_some() && !fds[1].revents().is_empty() {
-        return Err(Stopped::Ended);
-    }
-    Ok(fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
 }
 
 impl Dispatch<wl_registry::WlRegistry, ()> for State {

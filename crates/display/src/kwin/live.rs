@@ -9,7 +9,7 @@ use super::protocol::screencast::zkde_screencast_stream_unstable_v1::ZkdeScreenc
 use super::protocol::screencast::zkde_screencast_unstable_v1::ZkdeScreencastUnstableV1;
 use crate::journal::{self, Entry};
 use crate::process::ProcessId;
-use crate::{DisplayConfig, Topology, socket};
+use crate::{DisplayConfig, Topology};
 use lumen_media::{DisplayError, Mode, NodeTarget, clock};
 use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
@@ -155,7 +155,7 @@ fn journal_name(socket: &Path) -> String {
 
 /// The process of the KWin at `socket`.
 fn process_at(socket: &Path) -> Option<ProcessId> {
-    socket::listener(socket).and_then(ProcessId::of)
+    lumen_wayland::listener(socket).and_then(ProcessId::of)
 }
 
 /// Restores what a host that was killed left behind; returns what KWin refused to restore.

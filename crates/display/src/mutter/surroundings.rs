@@ -2,7 +2,7 @@
 
 use super::peer::Peer;
 use crate::session::SessionEnvironment;
-use crate::socket::listener;
+use lumen_wayland::listener;
 use std::path::PathBuf;
 
 /// The environment of programs that shall open in the Mutter that is `peer`.

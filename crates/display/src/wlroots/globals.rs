@@ -1,7 +1,5 @@
 //! What a Wayland compositor offers, to tell compositors apart.
 
-use super::link;
-use crate::socket;
 use lumen_media::Timestamp;
 use std::path::Path;
 use wayland_client::protocol::wl_callback::{self, WlCallback};
@@ -44,12 +42,12 @@ impl Dispatch<WlCallback, ()> for Listing {
 
 /// Names of the globals of the compositor at `path`; `None` when it does not answer by `deadline`.
 pub(super) fn offered(path: &Path, deadline: Timestamp) -> Option<Vec<String>> {
-    let connection = Connection::from_socket(socket::connect(path).ok()?).ok()?;
+    let connection = lumen_wayland::open(path).ok()?;
     let mut queue = connection.new_event_queue();
     let mut listing = Listing::default();
     connection.display().get_registry(&queue.handle(), ());
     connection.display().sync(&queue.handle(), ());
-    let complete = link::until(&mut queue, &mut listing, deadline, |listing| listing.complete);
+    let complete = lumen_wayland::until(&mut queue, &mut listing, deadline, |listing| listing.complete);
     complete.unwrap_or_default().then_some(listing.names)
 }
 

@@ -1,7 +1,7 @@
 //! Keeps a wlroots desktop awake: an invisible pixel on the streamed output that inhibits idleness while it is there.
 
-use super::link::{self, Turned};
 use lumen_media::Timestamp;
+use lumen_wayland::{self as link, Turned};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
@@ -68,8 +68,7 @@ pub(crate) struct Awake {
 impl Awake {
     /// Puts the pixel on `output` of the compositor at `socket`; returns when it is there, by `deadline`.
     pub fn on(socket: &Path, output: &str, deadline: Timestamp) -> Result<Self, IdleError> {
-        let connection = Connection::from_socket(crate::socket::connect(socket)?)
-            .map_err(|error| IdleError::Gone(error.to_string()))?;
+        let connection = link::open(socket)?;
         let mut queue = connection.new_event_queue();
         let mut state = State::default();
         connection.display().get_registry(&queue.handle(), ());
@@ -114,7 +113,7 @@ fn wait(
 fn stay(queue: &mut EventQueue<State>, state: &mut State, ended: &OwnedFd) {
     while !state.closed {
         match link::turn(queue, state, Some(ended.as_fd()), None) {
-            Ok(Turned::On) => {}
+            Ok(Turned::On | Turned::Late) => {}
             Ok(Turned::Woken) => return,
             Err(error) => {
                 tracing::debug!(%error, "the compositor is gone, nobody has to stay awake");

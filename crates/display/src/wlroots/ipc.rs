@@ -130,7 +130,7 @@ impl Ipc {
     /// Connects; everything asked on this connection ends by `deadline`.
     pub fn connect(socket: &Path, deadline: Timestamp) -> Result<Self, IpcError> {
         let gone = |error: io::Error| IpcError::Gone(format!("{}: {error}", socket.display()));
-        let stream = crate::socket::connect(socket).map_err(gone)?;
+        let stream = lumen_wayland::connect(socket).map_err(gone)?;
         stream.set_nonblocking(false).map_err(gone)?;
         Ok(Self { stream, deadline })
     }

@@ -9,7 +9,6 @@ pub(crate) mod idle;
 mod instance;
 mod ipc;
 mod layout;
-mod link;
 mod removal;
 
 use crate::backend::{Backend, Finding, State};

@@ -11,7 +11,7 @@ use lumen_encode::{EncodeError, EncoderConfig};
 use lumen_gamestream::crypto::SessionKey;
 use lumen_gamestream::sdp::{ColourSpace, Encryption, StreamParameters, VideoCodec};
 use lumen_gamestream::video::{Packetizer, PacketizerConfig, PacketizerError};
-use lumen_media::{Codec, Colour, FrameSource, Matrix, Range};
+use lumen_media::{Codec, Colour, Frame, FrameSource, Matrix, Range, slot};
 use lumen_net::sender::{FrameSender, PacerConfig};
 use lumen_net::udp::UdpPort;
 use pipeline::{IdrHandle, News, Pipeline};
@@ -86,7 +86,7 @@ impl Stream {
             Ok(sender) => Ok(Self { pipeline, sender, stats }),
             Err(error) => {
                 // Without a thread nothing works any more; the source is lost only if its own thread panicked.
-                let source = pipeline.stop().unwrap_or_else(|| Box::new(Closed));
+                let source = pipeline.stop().unwrap_or_else(|| Box::new(Closed::default()));
                 Err((error.into(), source))
             }
         }
@@ -122,26 +122,17 @@ impl Stream {
 }
 
 /// Stands in for a source that was lost to a panic.
-struct Closed;
+struct Closed(slot::Receiver<Frame>);
+
+impl Default for Closed {
+    fn default() -> Self {
+        Self(slot::slot().1)
+    }
+}
 
 impl FrameSource for Closed {
-    fn try_latest(&mut self) -> Option<lumen_media::Frame> {
-        None
-    }
-
-    fn wait_latest(
-        &mut self,
-        _deadline: Option<lumen_media::Timestamp>,
-    ) -> lumen_media::slot::Wait<lumen_media::Frame> {
-        lumen_media::slot::Wait::Closed
-    }
-
-    fn waker(&self) -> lumen_media::slot::Waker<lumen_media::Frame> {
-        lumen_media::slot::slot().1.waker()
-    }
-
-    fn is_closed(&self) -> bool {
-        true
+    fn frames(&self) -> &slot::Receiver<Frame> {
+        &self.0
     }
 
     fn set_active(&mut self, _active: bool) {}

@@ -1,4 +1,4 @@
-//! Connections to desktops' sockets that never block: who hangs is told from who is gone.
+//! Connections that never block.
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Connects to the socket at `path`; the stream does not block. Who hangs with a full backlog makes this fail at once, as
 /// [`io::ErrorKind::WouldBlock`].
-pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
@@ -16,7 +16,7 @@ pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// The process that listens at the socket at `path`.
-pub(crate) fn listener(path: &Path) -> Option<i32> {
+pub fn listener(path: &Path) -> Option<i32> {
     let stream = connect(path).ok()?;
     Some(socket_peercred(&stream).ok()?.pid.as_raw_nonzero().get())
 }

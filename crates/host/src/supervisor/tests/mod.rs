@@ -1,208 +1,24 @@
 //! The rules of `docs/design/outputs.md`, with the real supervisor, pipeline and encoder on a desktop that dies on command.
 
+mod fake;
+
 use super::*;
 use crate::clients::PairedClient;
 use crate::control_stream::ControlStreams;
 use crate::processes::{HOST_MARK, marked, signal_all};
 use crate::runtime::RuntimeView;
+use fake::{Answer, Fake};
 use lumen_gamestream::crypto::SessionKey;
 use lumen_gamestream::launch::{AudioLayout, RequestedMode};
 use lumen_gamestream::sdp::{AudioQuality, Encryption};
 use lumen_gamestream::serverinfo::CodecModes;
 use lumen_gamestream::session::{RtspEncryption, State};
-use lumen_media::slot::{self, Wait, Waker};
-use lumen_media::{
-    AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputSink, OutputSource,
-    PathReport, PixelFormat, VirtualOutput,
-};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Condvar;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 /// For things that take milliseconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What the fake does when it is asked for an output.
-#[derive(Clone, Copy, PartialEq)]
-enum Answer {
-    Output,
-    Refusal,
-    /// Nothing, until it may answer.
-    Silence,
-}
-
-/// A desktop that dies on command.
-struct Fake {
-    effective: Mutex<&'static str>,
-    contains_apps: bool,
-    answer: Mutex<Answer>,
-    changed: Condvar,
-    /// Outputs asked for since the start, and made.
-    asked: AtomicU64,
-    made: AtomicU64,
-    lasting: bool,
-    alive: Arc<AtomicUsize>,
-    pictures: Mutex<Vec<Weak>>,
-    contained: Arc<Contained>,
-}
-
-type Pictures = Arc<Mutex<Option<slot::Sender<Frame>>>>;
-type Weak = std::sync::Weak<Mutex<Option<slot::Sender<Frame>>>>;
-
-#[derive(Default)]
-struct Contained {
-    ended: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-    terminated: AtomicU64,
-}
-
-struct ContainedHandle(Arc<Contained>);
-
-impl ContainedApp for ContainedHandle {
-    fn on_end(&self, ended: Box<dyn FnOnce() + Send>) {
-        *self.0.ended.lock().expect("no panic") = Some(ended);
-    }
-
-    fn terminate(&self) {
-        self.0.terminated.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
-struct Alive(Arc<AtomicUsize>);
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-struct Source {
-    frames: slot::Receiver<Frame>,
-    pictures: Pictures,
-    size: (u32, u32),
-}
-
-struct Nowhere;
-
-impl InputSink for Nowhere {
-    fn send(&self, _event: InputEvent) {}
-}
-
-fn picture((width, height): (u32, u32)) -> Frame {
-    Frame {
-        width,
-        height,
-        stride: width as usize * 4,
-        format: PixelFormat::Bgrx,
-        captured: clock::now(),
-        sequence: 1,
-        pixels: Arc::new(vec![90; width as usize * 4 * height as usize]),
-    }
-}
-
-impl FrameSource for Source {
-    fn try_latest(&mut self) -> Option<Frame> {
-        self.frames.try_take()
-    }
-
-    fn wait_latest(&mut self, deadline: Option<Timestamp>) -> Wait<Frame> {
-        self.frames.wait(deadline)
-    }
-
-    fn waker(&self) -> Waker<Frame> {
-        self.frames.waker()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.frames.is_closed()
-    }
-
-    fn set_active(&mut self, active: bool) {
-        if active && let Some(sender) = &*self.pictures.lock().expect("no panic") {
-            let _ = sender.send(picture(self.size));
-        }
-    }
-}
-
-impl Fake {
-    fn new(effective: &'static str) -> Self {
-        Self {
-            effective: Mutex::new(effective),
-            contains_apps: false,
-            answer: Mutex::new(Answer::Output),
-            changed: Condvar::new(),
-            asked: AtomicU64::new(0),
-            made: AtomicU64::new(0),
-            lasting: false,
-            alive: Arc::default(),
-            pictures: Mutex::default(),
-            contained: Arc::default(),
-        }
-    }
-
-    fn answer(&self, answer: Answer) {
-        *self.answer.lock().expect("no panic") = answer;
-        self.changed.notify_all();
-    }
-
-    /// Ends the pictures of all outputs.
-    fn die(&self) {
-        for pictures in self.pictures.lock().expect("no panic").drain(..) {
-            if let Some(pictures) = pictures.upgrade() {
-                pictures.lock().expect("no panic").take();
-            }
-        }
-    }
-
-    fn made(&self) -> u64 {
-        self.made.load(Ordering::Acquire)
-    }
-
-    fn alive(&self) -> usize {
-        self.alive.load(Ordering::Acquire)
-    }
-}
-
-impl VirtualDisplay for Fake {
-    fn name(&self) -> &'static str {
-        "fake"
-    }
-
-    fn create(&self, mode: Mode, _launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
-        self.asked.fetch_add(1, Ordering::AcqRel);
-        let answer = self.answer.lock().expect("no panic");
-        let answer = *self.changed.wait_while(answer, |answer| *answer == Answer::Silence).expect("no panic");
-        if answer == Answer::Refusal {
-            return Err(DisplayError::Gone { backend: "fake", cause: "it died".into() });
-        }
-        let (sender, frames) = slot::slot();
-        let pictures = Arc::new(Mutex::new(Some(sender)));
-        self.pictures.lock().expect("no panic").push(Arc::downgrade(&pictures));
-        self.made.fetch_add(1, Ordering::AcqRel);
-        self.alive.fetch_add(1, Ordering::AcqRel);
-        Ok(VirtualOutput {
-            path: PathReport {
-                requested: (if self.lasting { "portal" } else { "auto" }).into(),
-                effective: (*self.effective.lock().expect("no panic")).into(),
-                reason: "a test".into(),
-            },
-            source: OutputSource::Frames(Box::new(Source {
-                frames,
-                pictures,
-                size: (mode.width(), mode.height()),
-            })),
-            effective_mode: mode,
-            input: Arc::new(Nowhere),
-            env: Vec::new(),
-            set_mode: None,
-            lasting: self.lasting,
-            contained_app: self
-                .contains_apps
-                .then(|| Box::new(ContainedHandle(self.contained.clone())) as Box<dyn ContainedApp>),
-            keepalive: Box::new(Alive(self.alive.clone())),
-        })
-    }
-}
 
 struct Host {
     supervisor: Supervisor,

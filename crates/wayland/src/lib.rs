@@ -1,23 +1,41 @@
-//! Connections to compositors on which no wait is without a deadline.
+//! Connections to the sockets of desktops on which no wait is without a deadline: who hangs is told from who is gone.
+
+mod socket;
+
+pub use socket::{connect, listener};
 
 use lumen_media::{Timestamp, clock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 use wayland_client::backend::WaylandError;
-use wayland_client::{DispatchError, EventQueue};
+use wayland_client::{Connection, DispatchError, EventQueue};
+
+/// Connects to the compositor at `path`.
+///
+/// # Errors
+/// As [`connect`].
+pub fn open(path: &Path) -> io::Result<Connection> {
+    Connection::from_socket(connect(path)?).map_err(io::Error::other)
+}
 
 /// What ended a [`turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turned {
-    /// Events came, or the deadline passed.
+pub enum Turned {
+    /// Events came, or nothing at all.
     On,
     /// `wake` can be read or was closed.
     Woken,
+    /// The deadline passed.
+    Late,
 }
 
-/// Sends what is queued, waits until something arrives, `wake` ends or `deadline` passes, and dispatches.
-pub(super) fn turn<S>(
+/// Sends what is queued, waits until something arrives, `wake` can be read or `deadline` passes, and dispatches.
+///
+/// # Errors
+/// When the compositor hung up or broke the protocol.
+pub fn turn<S>(
     queue: &mut EventQueue<S>,
     state: &mut S,
     wake: Option<BorrowedFd<'_>>,
@@ -34,18 +52,23 @@ pub(super) fn turn<S>(
     let wanted = if unsent { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
     let timeout = deadline.map(|deadline| {
         let left = deadline.since(clock::now());
-        Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
-    });
-    let (readable, woken) = {
-        let socket = guard.connection_fd();
-        let mut fds = vec![PollFd::from_borrowed_fd(socket.as_fd(), wanted)];
-        fds.extend(wake.map(|wake| PollFd::from_borrowed_fd(wake, PollFlags::IN)));
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(WaylandError::Io(error.into()).into()),
+        Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
         }
+    });
+    let (ready, readable, woken) = {
+        let socket = guard.connection_fd();
+        let mut fds = vec![PollFd::from_borrowed_fd(socket, wanted)];
+        fds.extend(wake.map(|wake| PollFd::from_borrowed_fd(wake, PollFlags::IN)));
+        let ready = match poll(&mut fds, timeout.as_ref()) {
+            Ok(ready) => ready > 0,
+            // As if something had come: the caller looks again.
+            Err(rustix::io::Errno::INTR) => true,
+            Err(error) => return Err(WaylandError::Io(error.into()).into()),
+        };
         let here = |fd: &PollFd<'_>| fd.revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
-        (here(&fds[0]), fds.get(1).is_some_and(here))
+        (ready, here(&fds[0]), fds.get(1).is_some_and(here))
     };
     if readable {
         match guard.read() {
@@ -54,11 +77,18 @@ pub(super) fn turn<S>(
         }
     }
     queue.dispatch_pending(state)?;
-    Ok(if woken { Turned::Woken } else { Turned::On })
+    Ok(match (woken, ready) {
+        (true, _) => Turned::Woken,
+        (false, true) => Turned::On,
+        (false, false) => Turned::Late,
+    })
 }
 
 /// Dispatches until `done` says so; `false` when `deadline` passed first.
-pub(super) fn until<S>(
+///
+/// # Errors
+/// As [`turn`].
+pub fn until<S>(
     queue: &mut EventQueue<S>,
     state: &mut S,
     deadline: Timestamp,
