@@ -17,7 +17,7 @@ packages=(
     # A session.
     dbus-daemon dbus-bin pipewire pipewire-bin wireplumber libglib2.0-bin
     # Desktops.
-    sway swaybg labwc weston mutter kwin-wayland kwin-common libkscreen-bin qt6-wayland gamescope hyprland xwayland
+    sway swaybg swaylock labwc weston mutter kwin-wayland kwin-common libkscreen-bin qt6-wayland gamescope hyprland xwayland
     xdg-desktop-portal xdg-desktop-portal-wlr xdg-desktop-portal-kde xdg-desktop-portal-gnome
     libgl1-mesa-dri libegl1 mesa-vulkan-drivers
     # What the end-to-end tests run, or read results with, and what helps to find out why one fails.

@@ -26,8 +26,8 @@ mod sys;
 mod wait;
 
 pub use desktops::{
-    Desktop, Gamescope, GamescopeOptions, Hyprland, HyprlandOptions, Kwin, KwinOptions, KwinRenderer, Labwc,
-    Mode, Mutter, MutterOptions, Sway, SwayOptions, SwayRenderer, Weston,
+    Desktop, Gamescope, GamescopeOptions, GnomeShell, Hyprland, HyprlandOptions, Kwin, KwinOptions,
+    KwinRenderer, Labwc, Mode, Mutter, MutterOptions, Sway, SwayOptions, SwayRenderer, Weston,
 };
 pub use error::LabError;
 pub use portals::{PortalKind, PortalOptions, Portals};

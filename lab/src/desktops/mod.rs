@@ -1,6 +1,7 @@
 //! The compositors, each started without a screen.
 
 mod gamescope;
+mod gnome;
 mod hyprland;
 mod kwin;
 mod labwc;
@@ -9,6 +10,7 @@ mod sway;
 mod weston;
 
 pub use gamescope::{Gamescope, GamescopeOptions};
+pub use gnome::GnomeShell;
 pub use hyprland::{Hyprland, HyprlandOptions};
 pub use kwin::{Kwin, KwinOptions, KwinRenderer};
 pub use labwc::Labwc;

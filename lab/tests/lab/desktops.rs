@@ -1,7 +1,8 @@
 use crate::in_session;
 use lumen_lab::{
-    Desktop, Gamescope, GamescopeOptions, Hyprland, HyprlandOptions, Kwin, KwinOptions, KwinRenderer, Labwc,
-    Mode, Mutter, MutterOptions, PortalKind, Portals, Sway, SwayOptions, Weston, left_out,
+    Desktop, Gamescope, GamescopeOptions, GnomeShell, Hyprland, HyprlandOptions, Kwin, KwinOptions,
+    KwinRenderer, Labwc, Mode, Mutter, MutterOptions, PortalKind, Portals, Sway, SwayOptions, Weston,
+    left_out,
 };
 use std::time::Duration;
 
@@ -64,6 +65,17 @@ fn mutter() {
         eprintln!("{}", mutter.version().unwrap());
         dies(&mutter);
         session.wait_for_no_name("org.gnome.Mutter.ScreenCast", Duration::from_secs(5)).unwrap();
+    });
+}
+
+#[test]
+fn gnome_shell() {
+    in_session("gnome-shell", &["gnome-shell", "pipewire"], |session| {
+        let shell = GnomeShell::start(session, Mode::new(1024, 768, 60.0)).unwrap();
+        eprintln!("{}", shell.version().unwrap());
+        assert_eq!(shell.eval("Main.overview.visible").unwrap(), "true");
+        dies(&shell);
+        session.wait_for_no_name("org.gnome.Shell", Duration::from_secs(5)).unwrap();
     });
 }
 

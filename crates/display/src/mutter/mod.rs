@@ -135,8 +135,9 @@ impl VirtualDisplay for Mutter {
         NAME
     }
 
-    fn create(&self, mode: Mode, _launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
-        let made = bus::wait(DESKTOP, "a virtual monitor", CREATE_LIMIT, output::make(&self.config, mode));
+    fn create(&self, mode: Mode, launch: &AppLaunch) -> Result<VirtualOutput, DisplayError> {
+        let made =
+            bus::wait(DESKTOP, "a virtual monitor", CREATE_LIMIT, output::make(&self.config, mode, launch));
         if made.is_err() {
             // The monitor, if there was one, has gone with the connection; the layout may have changed with it.
             let config = self.config.clone();

@@ -8,7 +8,8 @@ use super::{NAME, find, surroundings};
 use crate::no_input::NoInput;
 use crate::{DisplayConfig, bus};
 use lumen_media::{
-    DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest, VirtualOutput,
+    AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest,
+    VirtualOutput,
 };
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -24,11 +25,15 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 /// The first GNOME that takes `modes`.
 const KNOWS_MODES: u32 = 47;
 
-/// Makes an output at `mode`.
+/// Makes an output at `mode`, for `launch`.
 ///
 /// # Errors
 /// Whatever is in the way. The connection is closed then, and with it goes what Mutter had made.
-pub(super) async fn make(config: &DisplayConfig, mode: Mode) -> Result<VirtualOutput, DisplayError> {
+pub(super) async fn make(
+    config: &DisplayConfig,
+    mode: Mode,
+    launch: &AppLaunch,
+) -> Result<VirtualOutput, DisplayError> {
     let peer = find(config).await?;
     let version = peer.shell_version().await;
     let desk = desk_of(&peer.instance());
@@ -47,6 +52,10 @@ pub(super) async fn make(config: &DisplayConfig, mode: Mode) -> Result<VirtualOu
     let env = surroundings::env(&peer, &config.session).await;
 
     // From here on nothing fails any more.
+    if !launch.command.is_empty() {
+        let peer = peer.clone();
+        bus::spawn(async move { peer.leave_overview().await });
+    }
     let id = held.add(head.as_ref().map(|head| head.connector.clone()), config.topology);
     let mut reason = String::new();
     if let Some(head) = &head {

@@ -15,8 +15,13 @@ pub(super) const DESKTOP: &str = "GNOME";
 /// The longest that one answer may take. Mutter answers within milliseconds unless it hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 
+/// How often GNOME Shell is asked to leave its overview, and the time between.
+const OVERVIEW_TRIES: u32 = 8;
+const OVERVIEW_PAUSE: Duration = Duration::from_millis(250);
+
 const SCREEN_CAST: &str = "org.gnome.Mutter.ScreenCast";
 const BUS: Address = Address { path: "/org/freedesktop/DBus", interface: "org.freedesktop.DBus" };
+const SHELL: Address = Address { path: "/org/gnome/Shell", interface: "org.gnome.Shell" };
 const SCREEN_SAVER: Address = Address { path: "/org/gnome/ScreenSaver", interface: "org.gnome.ScreenSaver" };
 
 /// An object and one of its interfaces.
@@ -95,12 +100,32 @@ impl Peer {
 
     /// GNOME Shell's version, such as `50.5`; `None` where Mutter runs without it.
     pub async fn shell_version(&self) -> Option<String> {
-        let shell = Address { path: "/org/gnome/Shell", interface: "org.gnome.Shell" };
-        let owner = owner_of(&self.connection, shell.interface).await.ok()??;
-        let properties = Address { interface: "org.freedesktop.DBus.Properties", ..shell };
-        let asked = (shell.interface, "ShellVersion");
+        let owner = owner_of(&self.connection, SHELL.interface).await.ok()??;
+        let properties = Address { interface: "org.freedesktop.DBus.Properties", ..SHELL };
+        let asked = (SHELL.interface, "ShellVersion");
         let answer = call(&self.connection, &owner, properties, "Get", &asked).await.ok()?;
         String::try_from(read::<OwnedValue>(&answer).ok()?).ok()
+    }
+
+    /// Leaves the overview, which the shell shows after the login: a window that opens would stay a thumbnail in it. In its
+    /// first second the shell forgets the request, so it is looked after.
+    pub async fn leave_overview(&self) {
+        let Ok(Some(owner)) = owner_of(&self.connection, SHELL.interface).await else { return };
+        let properties = Address { interface: "org.freedesktop.DBus.Properties", ..SHELL };
+        let name = (SHELL.interface, "OverviewActive");
+        for _ in 0..OVERVIEW_TRIES {
+            let body = (name.0, name.1, Value::from(false));
+            if let Err(error) = call(&self.connection, &owner, properties, "Set", &body).await {
+                tracing::debug!(%error, "GNOME Shell stays in its overview");
+                return;
+            }
+            tokio::time::sleep(OVERVIEW_PAUSE).await;
+            let shown = call(&self.connection, &owner, properties, "Get", &name).await;
+            let shown = shown.ok().and_then(|answer| bool::try_from(read::<OwnedValue>(&answer).ok()?).ok());
+            if shown != Some(true) {
+                return;
+            }
+        }
     }
 
     /// Whether the lock screen is shown.

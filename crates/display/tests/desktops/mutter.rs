@@ -2,7 +2,7 @@
 
 use crate::eyes::{self, Told, look, wl_outputs};
 use lumen_display::{Chooser, DisplayConfig, DisplayKind, SessionEnvironment, State, Topology};
-use lumen_lab::{Desktop, Mutter, MutterOptions, Process, Session, wait_for};
+use lumen_lab::{Desktop, GnomeShell, Mutter, MutterOptions, Process, Session, wait_for};
 use lumen_media::slot::Wait;
 use lumen_media::{AppLaunch, DisplayError, Mode, VirtualDisplay, VirtualOutput, clock};
 use std::collections::HashMap;
@@ -492,37 +492,28 @@ fn no_mutter_is_told_apart_from_one_that_refuses() {
 fn a_locked_gnome_says_so_and_serves_again_when_unlocked() {
     let programs = ["gnome-shell", "pipewire", "wireplumber"];
     let Some(session) = lumen_lab::session_for("gnome-shell", &programs) else { return };
-    session.start_system_bus().expect("a system bus");
-    let mut command = session.command("gnome-shell");
-    command.args(["--headless", "--wayland", "--no-x11", "--unsafe-mode", "--virtual-monitor", "1280x720"]);
-    command.env("XDG_CURRENT_DESKTOP", "GNOME");
-    let shell = session.spawn("gnome-shell", command).expect("GNOME Shell");
-    session.wait_for_name("org.gnome.Shell", &shell, SOON * 3).expect("GNOME Shell on the bus");
-    shell.wait_for_log("GNOME Shell started", SOON * 6).expect("GNOME Shell");
+    let shell = GnomeShell::start(&session, lumen_lab::Mode::new(1280, 720, 60.0)).expect("GNOME Shell");
+    let eval = |line: &str| shell.eval(line).expect("it runs");
 
     let state = tempfile::tempdir().expect("temporary directory");
     let config = config(&session.runtime_dir().display().to_string(), state.path(), Topology::Primary);
     let chooser = Chooser::new(DisplayKind::Mutter, config).expect("a chooser");
     assert_eq!(finding(&chooser), State::Ready);
     let before = layout(&session);
-    let output = chooser.create(mode(1264, 720, 60_000), &AppLaunch::default()).expect("an output");
+    // After the login the shell shows its overview; an app opens in front.
+    let card = AppLaunch { command: vec!["testcard".into()], ..AppLaunch::default() };
+    let output = chooser.create(mode(1264, 720, 60_000), &card).expect("an output");
     // Not where it was: in the top left corner, at the barriers of the shell.
-    assert_eq!(eval(&session, "global.get_pointer().join()"), "\"1912,360,0\"");
+    assert_eq!(eval("global.get_pointer().join()"), "\"1912,360,0\"");
     let mut frames = eyes::open(output.source, output.effective_mode, session.runtime_dir());
     let mut card = session.command(eyes::testcard());
     card.envs(output.env.iter().cloned()).args(["--clock", "callback"]);
     let _card = session.spawn("card", card).expect("the test card");
-    // A shell that has just started opens its overview when it gets to it.
-    wait_for("the card in front", SOON * 3, || {
-        eval(&session, "Main.overview.hide()");
-        (look(frames.as_mut(), 1, SOON / 10).cards.len() == 1).then_some(())
-    })
-    .expect("the card in front");
     let seen = look(frames.as_mut(), 20, SOON * 3);
     seen.print("GNOME Shell");
     assert!(seen.cards.len() >= 20, "{seen:?}");
 
-    eval(&session, "global.backend.get_remote_access_controller().inhibit_remote_access()");
+    shell.lock().expect("locked");
     loop {
         match frames.wait_latest(Some(clock::now() + SOON)) {
             Wait::Closed => break,
@@ -537,18 +528,8 @@ fn a_locked_gnome_says_so_and_serves_again_when_unlocked() {
     let State::Obstructed { cause, .. } = finding(&chooser) else { panic!("it is locked") };
     assert!(cause.contains("locked"), "{cause}");
 
-    eval(&session, "global.backend.get_remote_access_controller().uninhibit_remote_access()");
+    shell.unlock().expect("unlocked");
     let output = chooser.create(mode(800, 600, 60_000), &AppLaunch::default()).expect("an output");
     drop(output.keepalive);
     wait_for("the layout as before", SOON, || (layout(&session) == before).then_some(())).expect("restored");
-}
-
-/// Runs a line in GNOME Shell.
-fn eval(session: &Session, line: &str) -> String {
-    let bus = session.bus().expect("the bus");
-    let shell = "org.gnome.Shell";
-    let answer = bus.call_method(Some(shell), "/org/gnome/Shell", Some(shell), "Eval", &line);
-    let (done, told): (bool, String) = answer.expect("an answer").body().deserialize().expect("a result");
-    assert!(done, "{told}");
-    told
 }

@@ -2,18 +2,14 @@
 //! seconds; the host lives on and streams again when the desktop is back.
 
 use super::{
-    Expected, NO_LINGER, assert_path, assert_restored, print_figures, sway, trace, watch, watch_again,
+    Expected, HOST_FAILURE, NO_LINGER, VERDICT, assert_path, assert_restored, card_on, dies_for_good, mutter,
+    sway, trace, watch, watch_again, whole_session,
 };
-use crate::lab::{Lab, PATIENCE, now, testcard, wait_for};
-use lumen_lab::{Desktop, Mutter, MutterOptions, Process, Session, Sway, SwayOptions, patient, session_for};
-use lumen_testkit::{Ending, StreamRequest};
+use crate::lab::{Lab, PATIENCE, now, wait_for};
+use lumen_lab::{Desktop, Mutter, MutterOptions, Session, Sway, SwayOptions, patient, session_for};
+use lumen_testkit::{Decoder, Ending, StreamRequest};
+use rustix::process::Signal;
 use std::time::Duration;
-
-/// What the client shows when the host lost the picture: the protocol has no number of its own for it.
-const HOST_FAILURE: u32 = 0x800e_9400;
-
-/// For the host to recover or to give up, with what the machine needs beside.
-const VERDICT: Duration = Duration::from_secs(8);
 
 fn sway_session() -> Option<Session> {
     session_for("sway", &["sway", "wayland-info", "pipewire"])
@@ -23,45 +19,19 @@ fn start_sway(session: &Session) -> Sway {
     Sway::start(session, &SwayOptions::default()).expect("sway starts")
 }
 
-/// The test card, started by the user in the desktop, not by the host.
-fn card_on(desktop: &impl Desktop) -> Process {
-    let mut command = desktop.session().command(testcard());
-    command.envs(desktop.variables()).args(["--style", "box", "--clock", "callback"]);
-    desktop.session().spawn("testcard", command).expect("the card starts")
+fn sway_once(request: &StreamRequest) -> Expected<'static> {
+    Expected { seconds: 0, ..sway::expected(request) }
 }
 
-fn desktop_app(expected: Expected<'static>) -> Expected<'static> {
-    Expected { app: "Desktop", seconds: 0, ..expected }
+fn mutter_once(request: &StreamRequest) -> Expected<'static> {
+    Expected { seconds: 0, ..mutter::expected(request) }
 }
 
 #[test]
 fn a_compositor_that_dies_for_good_ends_the_stream_cleanly_and_serves_again_later() {
     let Some(session) = sway_session() else { return };
-    let first = start_sway(&session);
-    let lab = Lab::start_in(first.env(), NO_LINGER);
-    let client = lab.paired(0);
     let request = StreamRequest::new(1264, 720, 60);
-    let expected = sway::expected(&request);
-    let stream = lab.launch(&client, "Desktop", &request);
-    let _card = card_on(&first);
-    watch(&lab, &stream, &request, 20, 0);
-    let died = now();
-    first.kill();
-    let ending = stream.wait_end(patient(VERDICT)).expect("the client is told");
-    println!("sway killed: the client got {ending:?} after {:?}", now() - died);
-    assert_eq!(ending, Ending::HostError(HOST_FAILURE));
-    assert!(lab.log().contains("could not be made again in time"), "{}", lab.log());
-    drop(first);
-    let _ = client.cancel();
-    let again = start_sway(&session);
-    let before = trace(&again);
-    let stream = lab.launch(&client, "testcard", &request);
-    let figures = watch(&lab, &stream, &request, 20, 0);
-    assert_path(&lab, &expected);
-    print_figures(&expected, &request, &figures);
-    stream.disconnect(patient(PATIENCE));
-    client.cancel().expect("cancelled");
-    assert_restored(&again, &lab, &before);
+    dies_for_good(&session, start_sway, &request, &sway_once(&request));
 }
 
 #[test]
@@ -74,7 +44,7 @@ fn a_compositor_that_restarts_is_found_again_while_the_client_keeps_its_session(
     let lab = Lab::start_in(env, NO_LINGER);
     let client = lab.paired(0);
     let request = StreamRequest::new(1264, 720, 60);
-    let expected = desktop_app(sway::expected(&request));
+    let expected = sway_once(&request);
     let stream = lab.launch(&client, "Desktop", &request);
     let _card = card_on(&first);
     watch(&lab, &stream, &request, 20, 0);
@@ -122,10 +92,7 @@ fn pipewire_restarted_in_mid_stream_is_survived() {
     }
     let _ = client.cancel();
     // And it streams again.
-    let stream = lab.launch(&client, "testcard", &request);
-    watch(&lab, &stream, &request, 20, 0);
-    stream.disconnect(patient(PATIENCE));
-    client.cancel().expect("cancelled");
+    whole_session(&mutter, &lab, &client, &request, &mutter_once(&request));
 }
 
 #[test]
@@ -144,10 +111,7 @@ fn a_compositor_that_never_answers_costs_one_launch_and_not_the_host() {
     assert!(client.server_info().is_ok(), "the host answers others meanwhile");
     sway.process().thaw();
     let _ = client.cancel();
-    let stream = lab.launch(&client, "testcard", &request);
-    watch(&lab, &stream, &request, 20, 0);
-    stream.disconnect(patient(PATIENCE));
-    client.cancel().expect("cancelled");
+    whole_session(&sway, &lab, &client, &request, &sway_once(&request));
 }
 
 #[test]
@@ -162,13 +126,7 @@ fn a_host_that_started_before_the_desktop_uses_it_when_it_is_there() {
     stream.disconnect(patient(PATIENCE));
     client.cancel().expect("cancelled");
     let sway = start_sway(&session);
-    let before = trace(&sway);
-    let stream = lab.launch(&client, "testcard", &request);
-    watch(&lab, &stream, &request, 20, 0);
-    assert_path(&lab, &sway::expected(&request));
-    stream.disconnect(patient(PATIENCE));
-    client.cancel().expect("cancelled");
-    assert_restored(&sway, &lab, &before);
+    whole_session(&sway, &lab, &client, &request, &sway_once(&request));
 }
 
 #[test]
@@ -228,4 +186,45 @@ fn the_doctor_names_the_desktop_and_what_it_lacks() {
     let found = examine(&lab);
     println!("GNOME: {found:#?}");
     assert!(found.iter().any(|line| line.to_lowercase().contains("mutter")), "{found:?}");
+}
+
+/// Whoever locks sway locks it for the client too: it sees the lock screen, keeps its session, and can unlock.
+#[test]
+fn a_locked_sway_shows_its_lock_screen_and_goes_on() {
+    let Some(session) = session_for("sway", &["sway", "swaylock", "wayland-info", "pipewire"]) else {
+        return;
+    };
+    let sway = start_sway(&session);
+    let before = trace(&sway);
+    let lab = Lab::start_in(sway.env(), NO_LINGER);
+    let client = lab.paired(0);
+    let request = StreamRequest::new(1264, 720, 60);
+    let stream = lab.launch(&client, "testcard", &request);
+    watch(&lab, &stream, &request, 5, 0);
+    let lock = sway
+        .spawn("swaylock", "swaylock", &["--color", "0000ff", "--no-unlock-indicator"])
+        .expect("it locks");
+    let mut decoder = Decoder::new(request.codec).expect("decoder");
+    stream.request_idr().expect("the stream runs");
+    let mut blue = false;
+    wait_for("the lock screen at the client", PATIENCE, || {
+        let frame = stream.next_frame(PATIENCE).expect("a frame");
+        // What was queued before the IDR frame belongs to pictures that this decoder never saw.
+        for picture in decoder.decode(&frame.data).unwrap_or_default() {
+            // BT.709, limited range: (0, 0, 255) is (32, 240, 118).
+            let planes = [(0, 32), (1, 240), (2, 118)];
+            blue = planes.iter().all(|(plane, value)| {
+                let samples = &picture.planes[*plane].samples;
+                samples.iter().all(|sample| sample.abs_diff(*value) <= 3)
+            });
+        }
+        blue.then_some(())
+    });
+    assert!(stream.ending().is_none(), "the client keeps its session");
+    // A right password would do the same.
+    lock.signal(Signal::USR1);
+    watch_again(&lab, &stream, &request, (request.width, request.height), 20, 0);
+    stream.disconnect(patient(PATIENCE));
+    client.cancel().expect("cancelled");
+    assert_restored(&sway, &lab, &before);
 }

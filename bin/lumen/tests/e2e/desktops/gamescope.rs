@@ -1,11 +1,12 @@
 //! gamescope: started at the client's mode with the app inside, or attached to. Needs the virtual machine.
 
-use super::{Expected, NO_LINGER};
-use crate::lab::{Lab, PATIENCE, testcard};
+use super::{Expected, HOST_FAILURE, NO_LINGER, VERDICT, resumes};
+use crate::lab::{Lab, PATIENCE, now, testcard};
 use lumen_lab::{
     Gamescope, GamescopeOptions, Session, left_out, patient, render_node, session_for, wait_for,
 };
-use lumen_testkit::StreamRequest;
+use lumen_testkit::{Ending, StreamRequest};
+use std::process::Command;
 
 fn session() -> Option<Session> {
     if render_node().is_none() {
@@ -20,6 +21,7 @@ fn expected() -> Expected<'static> {
         app: "testcard",
         backend: "gamescope",
         capture: "pipewire",
+        format: "",
         codes: 5,
         seconds: 0,
         monitor: None,
@@ -29,18 +31,52 @@ fn expected() -> Expected<'static> {
 #[test]
 fn vm_gamescope_is_started_with_the_app_inside() {
     let Some(session) = session() else { return };
-    let mut env = session.env();
-    env.extend(Gamescope::environment());
-    env.remove("XDG_CURRENT_DESKTOP");
-    let lab = Lab::start_in(env, "[display]\nlinger_seconds = 0\ncompositor = \"gamescope\"\n");
+    let lab = spawning(&session);
     let client = lab.paired(0);
     let request = StreamRequest::new(320, 180, 60);
-    let stream = lab.launch(&client, "testcard", &request);
+    let mut stream = lab.launch(&client, "testcard", &request);
     let figures = super::watch(&lab, &stream, &request, 5, 0);
     super::assert_path(&lab, &expected());
     super::print_figures(&expected(), &request, &figures);
+    for round in ["same", "same again"] {
+        stream.disconnect(patient(PATIENCE));
+        stream = resumes(&lab, &client, &request, &format!("gamescope, {round} mode"));
+        super::watch(&lab, &stream, &request, 2, 0);
+    }
     stream.disconnect(patient(PATIENCE));
     client.cancel().expect("cancelled");
+    gone(&session, &lab);
+}
+
+/// Its app dies with it, so the session is over; the next launch has both again.
+#[test]
+fn vm_a_gamescope_that_dies_ends_the_stream_cleanly_and_serves_again() {
+    let Some(session) = session() else { return };
+    let lab = spawning(&session);
+    let client = lab.paired(0);
+    let request = StreamRequest::new(320, 180, 60);
+    for _ in 0..2 {
+        let stream = lab.launch(&client, "testcard", &request);
+        super::watch(&lab, &stream, &request, 3, 0);
+        let killed = now();
+        let killing = Command::new("pkill").args(["--signal", "KILL", "--exact", "gamescope-wl"]).status();
+        assert!(killing.expect("pkill runs").success(), "{:?}", lab.app_commands());
+        let ending = stream.wait_end(patient(VERDICT)).expect("the client is told");
+        println!("gamescope killed: the client got {ending:?} after {:?}", now() - killed);
+        assert!(matches!(ending, Ending::Graceful | Ending::HostError(HOST_FAILURE)), "{ending:?}");
+        let _ = client.cancel();
+        gone(&session, &lab);
+    }
+}
+
+fn spawning(session: &Session) -> Lab {
+    let mut env = session.env();
+    env.extend(Gamescope::environment());
+    env.remove("XDG_CURRENT_DESKTOP");
+    Lab::start_in(env, "[display]\nlinger_seconds = 0\ncompositor = \"gamescope\"\n")
+}
+
+fn gone(session: &Session, lab: &Lab) {
     wait_for("gamescope and its node to be gone", patient(PATIENCE), || {
         let nodes = session.video_nodes().ok()?;
         (nodes.is_empty() && lab.app_processes().is_empty()).then_some(())

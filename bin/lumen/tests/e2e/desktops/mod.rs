@@ -6,22 +6,29 @@
 
 mod failures;
 mod gamescope;
+mod gnome;
 mod hyprland;
 mod kwin;
 mod mutter;
 mod sway;
 
-use crate::lab::{Lab, PATIENCE, now, wait_for};
+use crate::lab::{Lab, PATIENCE, now, testcard, wait_for};
 use crate::picture::assert_colours;
-use lumen_lab::{Desktop, patient};
+use lumen_lab::{Desktop, Process, Session, patient};
 use lumen_testcard::code::{Code, decode_luma};
 use lumen_testkit::video::{Frame, FrameType, Rule};
-use lumen_testkit::{Client, Decoder, Picture, Stream, StreamRequest};
+use lumen_testkit::{Client, Decoder, Ending, Picture, Stream, StreamOptions, StreamRequest};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Configuration of all hosts here: an output goes as soon as its session ends.
 pub const NO_LINGER: &str = "[display]\nlinger_seconds = 0\n";
+
+/// What the client shows when the host lost the picture: the protocol has no number of its own for it.
+pub const HOST_FAILURE: u32 = 0x800e_9400;
+
+/// For the host to recover or to give up, with what the machine needs beside.
+pub const VERDICT: Duration = Duration::from_secs(8);
 
 /// Whether a portal backend is installed; distributions disagree on the folder.
 pub fn portal_installed(program: &str) -> bool {
@@ -39,6 +46,8 @@ pub struct Expected<'a> {
     pub backend: &'a str,
     /// Start of the capture path's name in the status.
     pub capture: &'a str,
+    /// What the status must say of the format: kind of memory, size.
+    pub format: &'a str,
     /// Distinct time codes to read.
     pub codes: usize,
     /// How long to record after they were read, for the figures.
@@ -198,6 +207,8 @@ pub fn assert_path(lab: &Lab, expected: &Expected<'_>) {
     assert_eq!(session["display"]["effective"], expected.backend, "{session}");
     let capture = session["capture"]["path"].as_str().unwrap_or_default();
     assert!(capture.starts_with(expected.capture), "{session}");
+    let format = session["capture"]["format"].as_str().unwrap_or_default();
+    assert!(format.contains(expected.format), "{session}");
 }
 
 /// Records until so many distinct codes were seen and `seconds` have passed; checks size and colours of what came.
@@ -328,6 +339,52 @@ fn figures(stream: &Stream, seen: &[(Frame, Option<Code>)], again: bool) -> Figu
     }
 }
 
+/// The test card, started by the user in the desktop, not by the host.
+pub fn card_on(desktop: &impl Desktop) -> Process {
+    let mut command = desktop.session().command(testcard());
+    command.envs(desktop.variables()).args(["--style", "box", "--clock", "callback"]);
+    desktop.session().spawn("testcard", command).expect("the card starts")
+}
+
+/// The compositor is killed while a client looks at its Desktop and stays dead: the client is told, and when it runs
+/// again the host streams again.
+pub fn dies_for_good<D: Desktop>(
+    session: &Session,
+    start: impl Fn(&Session) -> D,
+    request: &StreamRequest,
+    expected: &Expected<'_>,
+) {
+    let first = start(session);
+    let lab = Lab::start_in(first.env(), NO_LINGER);
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "Desktop", request);
+    let card = card_on(&first);
+    watch(&lab, &stream, request, expected.codes, 0);
+    let died = now();
+    first.kill();
+    let ending = stream.wait_end(patient(VERDICT)).expect("the client is told");
+    println!("{} killed: the client got {ending:?} after {:?}", expected.backend, now() - died);
+    assert_eq!(ending, Ending::HostError(HOST_FAILURE));
+    assert!(lab.log().contains("could not be made again in time"), "{}", lab.log());
+    drop((card, first));
+    let _ = client.cancel();
+    let again = start(session);
+    whole_session(&again, &lab, &client, request, expected);
+}
+
+/// Leaves and comes back: the time from `/resume` to the first frame.
+pub fn resumes(lab: &Lab, client: &Client, request: &StreamRequest, what: &str) -> Stream {
+    wait_for("the session to be paused", PATIENCE, || {
+        (lab.session_state().as_deref() == Some("paused")).then_some(())
+    });
+    let stream = client.resume(request, &StreamOptions::default()).expect("resumed");
+    stream.next_frame(patient(PATIENCE)).expect("a frame");
+    let timings = stream.statistics().timings;
+    let first = timings.first_frame.expect("a frame came").since(timings.launch_sent);
+    println!("{what}: /resume at {}x{}: first frame after {first:?}", request.width, request.height);
+    stream
+}
+
 /// Leaves and comes back at the same size, twice, then at another; prints the times from `/resume` to the first frame.
 pub fn reconnects(
     desktop: &impl Desktop,
@@ -343,17 +400,8 @@ pub fn reconnects(
     stream.disconnect(patient(PATIENCE));
     for round in ["same", "same again", "other"] {
         let request = if round == "other" { other } else { request };
-        wait_for("the session to be paused", PATIENCE, || {
-            (lab.session_state().as_deref() == Some("paused")).then_some(())
-        });
-        let stream = client.resume(request, &lumen_testkit::StreamOptions::default()).expect("resumed");
-        stream.next_frame(patient(PATIENCE)).expect("a frame");
-        let timings = stream.statistics().timings;
-        let first = timings.first_frame.expect("a frame came").since(timings.launch_sent);
-        println!(
-            "{} {}: /resume at the {round} mode {}x{}: first frame after {first:?}",
-            expected.backend, expected.capture, request.width, request.height
-        );
+        let what = format!("{} {}, {round} mode", expected.backend, expected.capture);
+        let stream = resumes(lab, client, request, &what);
         // Mutter sometimes leaves a full-screen window of a removed monitor at its old size on the new one.
         if round != "other" || expected.backend != "mutter" {
             watch(lab, &stream, request, expected.codes, 0);

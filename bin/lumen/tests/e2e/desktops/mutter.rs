@@ -9,11 +9,12 @@ fn session() -> Option<Session> {
     session_for("mutter", &["mutter", "wayland-info", "pipewire"])
 }
 
-fn expected(request: &StreamRequest) -> Expected<'static> {
+pub fn expected(request: &StreamRequest) -> Expected<'static> {
     Expected {
         app: "testcard",
         backend: "mutter",
         capture: "pipewire",
+        format: "",
         codes: 20,
         seconds: 4,
         monitor: Some(Monitor::of(request)),

@@ -1,8 +1,10 @@
 //! sway: a headless output in the running session, captured directly; an existing monitor through the portal.
 
 use super::{Expected, Monitor, NO_LINGER, portal_installed, reconnects, whole_session};
-use crate::lab::Lab;
-use lumen_lab::{Desktop, Mode, PortalKind, Portals, Session, Sway, SwayOptions, left_out, session_for};
+use crate::lab::{Lab, PATIENCE};
+use lumen_lab::{
+    Desktop, Mode, PortalKind, Portals, Session, Sway, SwayOptions, left_out, patient, session_for,
+};
 use lumen_testkit::StreamRequest;
 
 fn session() -> Option<Session> {
@@ -14,6 +16,7 @@ pub fn expected(request: &StreamRequest) -> Expected<'static> {
         app: "testcard",
         backend: "wlroots",
         capture: "ext-image-copy-capture",
+        format: "",
         codes: 20,
         seconds: 4,
         monitor: Some(Monitor::of(request)),
@@ -53,26 +56,36 @@ fn a_monitor_of_sway_is_shown_through_the_portal_in_the_clients_size() {
     }
     let options = SwayOptions { outputs: vec![Mode::new(1280, 720, 60.0)], ..SwayOptions::default() };
     let sway = Sway::start(&session, &options).expect("sway starts");
-    for request in [StreamRequest::new(960, 540, 60), StreamRequest::new(1280, 720, 60)] {
+    let mut env = sway.env();
+    env.insert("LUMEN_VIDEO_SOURCE".into(), "portal".into());
+    let configured = "[display]\nlinger_seconds = 0\nsource = \"portal\"\n";
+    for (request, env, extra) in [
+        (StreamRequest::new(960, 540, 60), sway.env(), configured),
+        (StreamRequest::new(1280, 720, 60), env, NO_LINGER),
+    ] {
         // A portal of its own each time: this one sometimes dies when a second reader comes.
         let kind = PortalKind::Wlr { output: "HEADLESS-1".into(), max_fps: 60 };
         let portals = Portals::start(&sway, kind).expect("the portal starts");
-        let lab = Lab::start_in(sway.env(), "[display]\nlinger_seconds = 0\nsource = \"portal\"\n");
+        let lab = Lab::start_in(env, extra);
         let client = lab.paired(0);
         let expected =
             Expected { backend: "portal", capture: "pipewire", monitor: None, ..expected(&request) };
-        let stream = lab.launch(&client, "testcard", &request);
+        let mut stream = lab.launch(&client, "testcard", &request);
         let figures = super::watch_again(&lab, &stream, &request, (1280, 720), 20, 4);
         super::assert_path(&lab, &expected);
-        stream.disconnect(lumen_lab::patient(crate::lab::PATIENCE));
-        client.cancel().expect("cancelled");
         super::print_figures(&expected, &request, &figures);
+        for round in ["same", "same again"] {
+            stream.disconnect(patient(PATIENCE));
+            stream = super::resumes(&lab, &client, &request, &format!("portal of sway, {round} mode"));
+            super::watch_again(&lab, &stream, &request, (1280, 720), 5, 0);
+        }
+        stream.disconnect(patient(PATIENCE));
+        client.cancel().expect("cancelled");
         // The capture of an existing monitor lives as long as the host, and with it its node.
         drop(lab);
         drop(portals);
         let gone = || session.video_nodes().ok()?.is_empty().then_some(());
-        let patience = lumen_lab::patient(crate::lab::PATIENCE);
-        lumen_lab::wait_for("the portal's node to be gone", patience, gone).expect("gone");
+        lumen_lab::wait_for("the portal's node to be gone", patient(PATIENCE), gone).expect("gone");
     }
 }
 
@@ -92,11 +105,11 @@ fn variables_choose_the_compositor_and_the_source() {
         let lab = Lab::start_in(env, NO_LINGER);
         let client = lab.paired(0);
         let stream = lab.launch(&client, "testcard", &request);
-        stream.next_frame(lumen_lab::patient(crate::lab::PATIENCE)).expect("a frame");
+        stream.next_frame(patient(PATIENCE)).expect("a frame");
         super::assert_path(&lab, &Expected { backend, capture: "", ..expected(&request) });
         let display = lab.status()["sessions"][0]["display"].clone();
         println!("{name}={value}: {display}");
-        stream.disconnect(lumen_lab::patient(crate::lab::PATIENCE));
+        stream.disconnect(patient(PATIENCE));
         client.cancel().expect("cancelled");
     }
 }
