@@ -10,6 +10,8 @@ pub enum State {
     Absent,
     /// Outputs can be made.
     Ready,
+    /// It runs, but the session is locked.
+    Locked,
     /// It runs, but cannot or may not make outputs.
     Obstructed {
         /// What is in the way.

@@ -263,6 +263,11 @@ fn ladder(requested: DisplayKind, config: &DisplayConfig, findings: &[Finding]) 
                 };
                 ladder.rungs.push(Rung { kind, reason });
             }
+            // Asked all the same: its refusal is what the user must hear, and no other way leads past the lock.
+            Some(State::Locked) => {
+                desktop_runs = true;
+                ladder.rungs.push(Rung { kind, reason: format!("{kind} answers, but is locked") });
+            }
             Some(State::Obstructed { cause, remedy }) => {
                 desktop_runs = true;
                 ladder.passed_over.push(format!("{kind}: {cause}. {remedy}"));

@@ -163,6 +163,15 @@ fn a_locked_session_ends_the_search_and_another_refusal_does_not() {
 }
 
 #[test]
+fn a_locked_desktop_is_asked_so_that_its_refusal_is_heard() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let found = [Finding { kind: DisplayKind::Mutter, state: State::Locked, version: String::new() }];
+    let ladder = ladder(DisplayKind::Auto, &DisplayConfig::new(dir.path()), &found);
+    assert_eq!(ladder.rungs[0].kind, DisplayKind::Mutter);
+    assert!(ladder.rungs[0].reason.contains("locked"));
+}
+
+#[test]
 fn a_kind_counts_as_clean_only_when_nothing_is_left() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let config = DisplayConfig::new(dir.path());

@@ -175,6 +175,11 @@ fn desktops(report: &mut Report, config: &Config, requested: DisplayKind, findin
                 report.add(Grade::Good, "display", format!("{name} can show an existing monitor"));
             }
             State::Ready => report.add(Grade::Good, "display", format!("{name} can make outputs")),
+            State::Locked => report.add(
+                Grade::Problem,
+                "display",
+                format!("{name}: the session is locked. Unlock it there or by `loginctl unlock-session`"),
+            ),
             State::Obstructed { cause, remedy } => {
                 let grade = if asked == Some(*kind) { Grade::Problem } else { Grade::Notice };
                 report.add(grade, "display", format!("{name}: {cause}. {remedy}"));

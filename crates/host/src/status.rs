@@ -117,6 +117,7 @@ fn found(finding: &Finding) -> Value {
     let (state, cause, remedy) = match &finding.state {
         Look::Absent => ("absent", None, None),
         Look::Ready => ("ready", None, None),
+        Look::Locked => ("locked", None, None),
         Look::Obstructed { cause, remedy } => ("obstructed", Some(cause), Some(remedy)),
     };
     json!({

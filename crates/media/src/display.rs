@@ -166,7 +166,9 @@ pub enum DisplayError {
         remedy: String,
     },
     /// The session is locked and makes no outputs meanwhile.
-    #[error("the {backend} session is locked. Unlock it, then start the stream again")]
+    #[error(
+        "the {backend} session is locked. Unlock it there or by `loginctl unlock-session`, then start the stream again"
+    )]
     Locked {
         /// Name of the backend.
         backend: &'static str,

@@ -59,9 +59,7 @@ async fn examine(config: &DisplayConfig) -> Result<(State, String), DisplayError
 
 fn obstructed(error: &DisplayError) -> State {
     let (cause, remedy) = match error {
-        DisplayError::Locked { .. } => {
-            ("the session is locked".to_owned(), "Unlock it, then start the stream again".to_owned())
-        }
+        DisplayError::Locked { .. } => return State::Locked,
         DisplayError::Timeout { .. } => {
             ("it does not answer".to_owned(), "Look whether it hangs; its log may tell why".to_owned())
         }

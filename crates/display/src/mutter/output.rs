@@ -2,7 +2,7 @@
 
 use super::display_config::{self, Head, until};
 use super::peer::{DESKTOP, Peer};
-use super::session::{Offer, Session};
+use super::session::{self, Offer, Session};
 use super::topology::{Desk, desk_of};
 use super::{NAME, find, surroundings};
 use crate::no_input::NoInput;
@@ -40,10 +40,12 @@ pub(super) async fn make(
     let mut held = desk.lock().await;
     let mut changes = display_config::changes(&peer).await?;
     let before = display_config::state(&peer).await?;
+    // Before anything is changed: whoever is locked refuses here.
+    let remote = session::create(&peer).await?;
     held.remember(&config.state_dir, peer.instance(), &before);
 
     let offer = offer_to(version.as_deref());
-    let (session, closed) = Session::start(&peer, mode, offer).await?;
+    let (session, closed) = Session::start(&peer, remote, mode, offer).await?;
     let session = Arc::new(session);
     let head = match offer {
         Offer::Modes => monitor_of(&peer, &mut changes, &held, &before.connectors(), mode).await?,
@@ -220,7 +222,9 @@ async fn remove(parts: Parts) {
             tracing::debug!(%error, "the session of the virtual monitor had already ended");
         }
         match display_config::changes(&peer).await {
-            Ok(mut changes) => held.release(id, &peer, &mut changes).await,
+            Ok(mut changes) => {
+                held.release(id, &peer, &mut changes).await;
+            }
             Err(_) => {
                 held.forget(id);
                 held.lost();

@@ -43,12 +43,16 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Makes a virtual monitor at `mode` and starts the session. With it comes the signal of its end.
+    /// Makes a virtual monitor at `mode` in the session `remote`, and starts that. With it comes the signal of its end.
     ///
     /// # Errors
-    /// [`DisplayError::Locked`] while the session is locked, and whatever Mutter answers.
-    pub async fn start(peer: &Peer, mode: Mode, offer: Offer) -> Result<(Self, MessageStream), DisplayError> {
-        let remote = create(peer).await?;
+    /// Whatever Mutter answers.
+    pub async fn start(
+        peer: &Peer,
+        remote: OwnedObjectPath,
+        mode: Mode,
+        offer: Offer,
+    ) -> Result<(Self, MessageStream), DisplayError> {
         let remote_session = Address { path: remote.as_str(), interface: REMOTE_DESKTOP_SESSION };
         let closed = peer.signals(remote_session, "Closed").await?;
         let id: String = text(peer.property(remote_session, "SessionId").await?)?;
@@ -105,7 +109,11 @@ pub(super) async fn probe(peer: &Peer) -> Result<(), DisplayError> {
     create(peer).await.map(|_| ())
 }
 
-async fn create(peer: &Peer) -> Result<OwnedObjectPath, DisplayError> {
+/// Makes a session without a monitor yet.
+///
+/// # Errors
+/// [`DisplayError::Locked`] while the user's session is locked, and whatever Mutter answers.
+pub(super) async fn create(peer: &Peer) -> Result<OwnedObjectPath, DisplayError> {
     match peer.call(REMOTE_DESKTOP, "CreateSession", &()).await {
         Ok(created) => read(&created),
         // GNOME Shell inhibits sessions while its lock screen is up. Mutter answers that with the error that it has for

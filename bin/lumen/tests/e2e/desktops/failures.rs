@@ -2,12 +2,12 @@
 //! seconds; the host lives on and streams again when the desktop is back.
 
 use super::{
-    Expected, HOST_FAILURE, NO_LINGER, VERDICT, assert_path, assert_restored, card_on, dies_for_good, mutter,
-    sway, trace, watch, watch_again, whole_session,
+    Expected, NO_LINGER, VERDICT, assert_path, assert_restored, card_on, dies_for_good, mutter,
+    pipewire_restarts, sway, trace, watch, watch_again, whole_session,
 };
 use crate::lab::{Lab, PATIENCE, now, wait_for};
 use lumen_lab::{Desktop, Mutter, MutterOptions, Session, Sway, SwayOptions, patient, session_for};
-use lumen_testkit::{Decoder, Ending, StreamRequest};
+use lumen_testkit::{Decoder, StreamRequest};
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -68,31 +68,9 @@ fn a_compositor_that_restarts_is_found_again_while_the_client_keeps_its_session(
 #[test]
 fn pipewire_restarted_in_mid_stream_is_survived() {
     let Some(session) = session_for("mutter", &["mutter", "wayland-info", "pipewire"]) else { return };
-    let mutter = Mutter::start(&session, &MutterOptions::default()).expect("mutter starts");
-    let lab = Lab::start_in(mutter.env(), NO_LINGER);
-    let client = lab.paired(0);
     let request = StreamRequest::new(640, 360, 60);
-    let stream = lab.launch(&client, "Desktop", &request);
-    let card = card_on(&mutter);
-    watch(&lab, &stream, &request, 20, 0);
-    let broken = now();
-    session.restart_pipewire().expect("restarts");
-    // Mutter's connection to the old daemon is gone too; it takes a new one for the next screen cast. What happens, the
-    // client is never left with a frozen picture.
-    let ended = stream.wait_end(patient(VERDICT));
-    println!("PipeWire restarted: {ended:?} after {:?}", now() - broken);
-    match ended {
-        None => {
-            drop(card);
-            let _card = card_on(&mutter);
-            watch_again(&lab, &stream, &request, (request.width, request.height), 20, 0);
-            stream.disconnect(patient(PATIENCE));
-        }
-        Some(ending) => assert_eq!(ending, Ending::HostError(HOST_FAILURE)),
-    }
-    let _ = client.cancel();
-    // And it streams again.
-    whole_session(&mutter, &lab, &client, &request, &mutter_once(&request));
+    let start = |session: &Session| Mutter::start(session, &MutterOptions::default()).expect("mutter starts");
+    pipewire_restarts(&session, start, &request, &mutter_once(&request));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! KWin: a virtual output by its screen cast protocol, with the permission that `lumen setup` installs. Needs OpenGL,
 //! and so the virtual machine.
 
-use super::{Expected, Monitor, dies_for_good, portal_installed, reconnects, resumes, whole_session};
+use super::{
+    Expected, Monitor, dies_for_good, pipewire_restarts, portal_installed, reconnects, resumes, whole_session,
+};
 use crate::lab::{Lab, PATIENCE};
 use lumen_lab::{
     Desktop, Kwin, KwinOptions, KwinRenderer, Mode, PortalKind, Portals, Session, left_out, patient,
@@ -87,6 +89,13 @@ fn vm_a_kwin_that_dies_ends_the_stream_cleanly_and_serves_again() {
     let Some(session) = session() else { return };
     let request = StreamRequest::new(640, 360, 60);
     dies_for_good(&session, |session| kwin(session, false), &request, &expected(&request));
+}
+
+#[test]
+fn vm_pipewire_restarted_under_kwin_is_survived() {
+    let Some(session) = session() else { return };
+    let request = StreamRequest::new(640, 360, 60);
+    pipewire_restarts(&session, |session| kwin(session, false), &request, &expected(&request));
 }
 
 #[test]
