@@ -1,6 +1,7 @@
 //! The commands.
 
 use crate::lab::{Lab, testcard};
+use std::path::Path;
 use std::process::Command;
 
 #[test]
@@ -47,27 +48,22 @@ fn m0_writes_files_that_ffprobe_reads() {
                 continue;
             }
             assert!(output.status.success(), "{codec}: {said}");
-            let probe = Command::new("ffprobe")
-                .args([
-                    "-v",
-                    "error",
-                    "-count_frames",
-                    "-show_entries",
-                    "stream=width,nb_read_frames",
-                    "-of",
-                    "csv=p=0",
-                ])
-                .arg(&file)
-                .output()
-                .expect("ffprobe");
-            assert!(probe.stderr.is_empty(), "{}: {}", out, String::from_utf8_lossy(&probe.stderr));
-            let said = String::from_utf8_lossy(&probe.stdout).into_owned();
-            let mut fields = said.trim().split(',');
-            assert_eq!(fields.next(), mode.split('x').next());
-            let frames: u32 = fields.next().and_then(|count| count.parse().ok()).expect("a count");
+            let (width, frames) = width_and_frames(&file);
+            assert_eq!(mode.split('x').next(), Some(width.as_str()));
             assert!(frames >= 10, "{out}: {frames} frames");
         }
     }
+}
+
+/// What ffprobe counts in a file that it reads without complaint.
+pub fn width_and_frames(file: &Path) -> (String, u32) {
+    let entries = ["-count_frames", "-show_entries", "stream=width,nb_read_frames", "-of", "csv=p=0"];
+    let probe = Command::new("ffprobe").args(["-v", "error"]).args(entries).arg(file).output();
+    let probe = probe.expect("ffprobe runs");
+    assert!(probe.stderr.is_empty(), "{}: {}", file.display(), String::from_utf8_lossy(&probe.stderr));
+    let said = String::from_utf8_lossy(&probe.stdout).into_owned();
+    let (width, frames) = said.trim().split_once(',').expect("two fields");
+    (width.to_owned(), frames.trim_end_matches(',').parse().expect("a count"))
 }
 
 #[test]

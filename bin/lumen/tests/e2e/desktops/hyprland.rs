@@ -46,3 +46,9 @@ fn vm_a_hyprland_that_dies_ends_the_stream_cleanly_and_serves_again() {
     let request = StreamRequest::new(640, 360, 60);
     dies_for_good(&session, hyprland, &request, &expected(&request));
 }
+
+#[test]
+fn vm_m0_records_an_output_of_hyprland() {
+    let Some(session) = session() else { return };
+    super::records(&hyprland(&session), "hyprland", 3);
+}

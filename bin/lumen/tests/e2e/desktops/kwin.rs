@@ -122,3 +122,9 @@ fn vm_kwin_shows_a_monitor_through_the_portal_without_a_click() {
     stream.disconnect(patient(PATIENCE));
     client.cancel().expect("cancelled");
 }
+
+#[test]
+fn vm_m0_records_an_output_of_kwin() {
+    let Some(session) = session() else { return };
+    super::records(&kwin(&session, false), "kwin-virtual", 3);
+}

@@ -346,6 +346,16 @@ pub fn card_on(desktop: &impl Desktop) -> Process {
     desktop.session().spawn("testcard", command).expect("the card starts")
 }
 
+/// A client that looks at the Desktop, with a card on it.
+fn looks_at(desktop: &impl Desktop, request: &StreamRequest, codes: usize) -> (Lab, Client, Stream, Process) {
+    let lab = Lab::start_in(desktop.env(), NO_LINGER);
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "Desktop", request);
+    let card = card_on(desktop);
+    watch(&lab, &stream, request, codes, 0);
+    (lab, client, stream, card)
+}
+
 /// The compositor is killed while a client looks at its Desktop and stays dead: the client is told, and when it runs
 /// again the host streams again.
 pub fn dies_for_good<D: Desktop>(
@@ -355,11 +365,7 @@ pub fn dies_for_good<D: Desktop>(
     expected: &Expected<'_>,
 ) {
     let first = start(session);
-    let lab = Lab::start_in(first.env(), NO_LINGER);
-    let client = lab.paired(0);
-    let stream = lab.launch(&client, "Desktop", request);
-    let card = card_on(&first);
-    watch(&lab, &stream, request, expected.codes, 0);
+    let (lab, client, stream, card) = looks_at(&first, request, expected.codes);
     let died = now();
     first.kill();
     let ending = stream.wait_end(patient(VERDICT)).expect("the client is told");
@@ -381,11 +387,7 @@ pub fn pipewire_restarts<D: Desktop>(
     expected: &Expected<'_>,
 ) {
     let desktop = start(session);
-    let lab = Lab::start_in(desktop.env(), NO_LINGER);
-    let client = lab.paired(0);
-    let stream = lab.launch(&client, "Desktop", request);
-    let card = card_on(&desktop);
-    watch(&lab, &stream, request, expected.codes, 0);
+    let (lab, client, stream, card) = looks_at(&desktop, request, expected.codes);
     let broken = now();
     session.restart_pipewire().expect("restarts");
     let ended = stream.wait_end(patient(VERDICT));
@@ -411,6 +413,23 @@ pub fn pipewire_restarts<D: Desktop>(
         }
     };
     whole_session(&desktop, &lab, &client, request, expected);
+}
+
+/// `lumen m0` writes a file of an output that it makes in the desktop, and leaves nothing there.
+pub fn records(desktop: &impl Desktop, source: &str, frames: u32) {
+    let lab = Lab::start_in(desktop.env(), NO_LINGER);
+    let before = trace(desktop);
+    let file = lab.path("desktop.mkv");
+    let (out, card) = (file.to_string_lossy().into_owned(), testcard().to_string_lossy().into_owned());
+    let seconds = if lumen_lab::in_vm() { "6" } else { "1.5" };
+    let recording = ["m0", "--source", source, "--mode", "640x360@60", "--seconds", seconds, "--out", &out];
+    let recorded = lab.lumen(&[&recording[..], &["--", &card, "--style", "box"]].concat());
+    assert!(recorded.status.success(), "{}", String::from_utf8_lossy(&recorded.stderr));
+    let (width, count) = crate::tools::width_and_frames(&file);
+    println!("m0 --source {source}: {count} pictures");
+    assert_eq!(width, "640");
+    assert!(count >= frames, "{count} pictures");
+    assert_restored(desktop, &lab, &before);
 }
 
 /// Leaves and comes back: the time from `/resume` to the first frame.

@@ -61,3 +61,10 @@ fn one_fixed_format_is_offered_when_the_variable_says_so() {
     let line = log.lines().find(|line| line.contains("one fixed format"));
     println!("{}", line.unwrap_or_else(|| panic!("{log}")));
 }
+
+#[test]
+fn m0_records_a_monitor_of_mutter() {
+    let Some(session) = session() else { return };
+    let mutter = Mutter::start(&session, &MutterOptions::default()).expect("mutter starts");
+    super::records(&mutter, "mutter-virtual", 10);
+}

@@ -113,3 +113,10 @@ fn variables_choose_the_compositor_and_the_source() {
         client.cancel().expect("cancelled");
     }
 }
+
+#[test]
+fn m0_records_an_output_of_sway() {
+    let Some(session) = session() else { return };
+    let sway = Sway::start(&session, &SwayOptions::default()).expect("sway starts");
+    super::records(&sway, "sway-virtual", 10);
+}
