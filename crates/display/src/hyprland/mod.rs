@@ -124,7 +124,7 @@ impl VirtualDisplay for Hyprland {
             effective_mode,
             input: crate::no_input::NoInput::of(NAME),
             env: environment(&self.config, &instance, &socket),
-            set_mode: None,
+            set_mode: Some(output.mode_setter()),
             lasting: false,
             contained_app: None,
             keepalive: Box::new(output),

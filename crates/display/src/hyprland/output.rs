@@ -6,6 +6,7 @@ use super::{ANSWER, JOURNAL, NAME, arranging};
 use crate::journal::Entry;
 use crate::wlroots::idle::Awake;
 use crate::{DisplayConfig, Topology};
+use lumen_media::display::SetMode;
 use lumen_media::{DisplayError, Mode, Timestamp, clock};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -13,7 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(super) struct Output {
     instance: Instance,
     before: Before,
     monitor: Monitor,
+    /// As asked for last.
+    mode: Arc<Mutex<Mode>>,
     entry: Option<Entry>,
     watch: Option<Watch>,
     awake: Option<Awake>,
@@ -107,6 +110,7 @@ impl Output {
             instance: instance.clone(),
             before,
             monitor,
+            mode: Arc::new(Mutex::new(mode)),
             entry,
             watch: None,
             awake: None,
@@ -115,9 +119,9 @@ impl Output {
         // The rule first: the output is then made at its mode at once.
         output.order(&Rule::Mode(mode).request(dialect, &name))?;
         output.order(&format!("output create headless {name}"))?;
-        output.monitor = output.settle(mode)?;
+        output.monitor = settle(instance, &output.before, mode)?;
         output.take_place(config.topology)?;
-        let rules = Rules { mode, dialect, before: output.before.clone() };
+        let rules = Rules { mode: output.mode.clone(), dialect, before: output.before.clone() };
         output.watch = Watch::start(instance, rules)
             .inspect_err(|error| {
                 tracing::warn!(%error, "Hyprland's events cannot be heard; a reload of its configuration changes the output's mode");
@@ -136,36 +140,36 @@ impl Output {
         &self.monitor
     }
 
-    fn order(&self, request: &str) -> Result<(), DisplayError> {
-        self.instance.order(request, ANSWER)
+    /// Changes the mode in place, so that the windows on the output stay there: what Hyprland takes away with a removed
+    /// output, it moves to the user's monitors.
+    pub fn mode_setter(&self) -> SetMode {
+        let (instance, before, current) = (self.instance.clone(), self.before.clone(), self.mode.clone());
+        Box::new(move |mode| {
+            let _one = arranging();
+            // Before the rule, so that a reload of the configuration in between says the new one.
+            let last = std::mem::replace(&mut *lock(&current), mode);
+            let changed = instance
+                .order(&Rule::Mode(mode).request(before.dialect(), &before.name), ANSWER)
+                .and_then(|()| settle(&instance, &before, mode));
+            match changed {
+                Ok(monitor) if monitor.shows(mode) => {
+                    tracing::info!(output = before.name, %mode, "output in Hyprland changed its mode");
+                    Ok(())
+                }
+                Ok(_) => {
+                    *lock(&current) = last;
+                    Err(DisplayError::Other(format!("{} does not take {mode}", before.name)))
+                }
+                Err(error) => {
+                    *lock(&current) = last;
+                    Err(error)
+                }
+            }
+        })
     }
 
-    /// Waits until the output has its mode; what it has then, where it takes another.
-    fn settle(&self, mode: Mode) -> Result<Monitor, DisplayError> {
-        let deadline = clock::now() + TAKES_EFFECT;
-        let mut again = clock::now() + AGAIN;
-        loop {
-            let monitors = self.instance.monitors(ANSWER)?;
-            let found = monitors.into_iter().find(|monitor| monitor.name == self.before.name);
-            let now = clock::now();
-            match found {
-                Some(monitor) if monitor.shows(mode) => return Ok(monitor),
-                Some(monitor) if now >= deadline => return Ok(monitor),
-                None if now >= deadline => {
-                    return Err(DisplayError::Timeout {
-                        backend: NAME,
-                        waited_for: format!("output {}", self.before.name),
-                        limit: TAKES_EFFECT,
-                    });
-                }
-                _ => {}
-            }
-            if now >= again {
-                self.order(&Rule::Mode(mode).request(self.before.dialect(), &self.before.name))?;
-                again = now + AGAIN;
-            }
-            std::thread::sleep(LOOK);
-        }
+    fn order(&self, request: &str) -> Result<(), DisplayError> {
+        self.instance.order(request, ANSWER)
     }
 
     fn take_place(&self, topology: Topology) -> Result<(), DisplayError> {
@@ -187,6 +191,34 @@ impl Output {
             Topology::Extend | Topology::Mirror => Ok(()),
             Topology::Primary | Topology::Exclusive => self.order(&rule::focus(dialect, &self.before.name)),
         }
+    }
+}
+
+/// Waits until the output has its mode; what it has then, where it takes another.
+fn settle(instance: &Instance, before: &Before, mode: Mode) -> Result<Monitor, DisplayError> {
+    let deadline = clock::now() + TAKES_EFFECT;
+    let mut again = clock::now() + AGAIN;
+    loop {
+        let monitors = instance.monitors(ANSWER)?;
+        let found = monitors.into_iter().find(|monitor| monitor.name == before.name);
+        let now = clock::now();
+        match found {
+            Some(monitor) if monitor.shows(mode) => return Ok(monitor),
+            Some(monitor) if now >= deadline => return Ok(monitor),
+            None if now >= deadline => {
+                return Err(DisplayError::Timeout {
+                    backend: NAME,
+                    waited_for: format!("output {}", before.name),
+                    limit: TAKES_EFFECT,
+                });
+            }
+            _ => {}
+        }
+        if now >= again {
+            instance.order(&Rule::Mode(mode).request(before.dialect(), &before.name), ANSWER)?;
+            again = now + AGAIN;
+        }
+        std::thread::sleep(LOOK);
     }
 }
 
@@ -251,6 +283,10 @@ pub(super) fn restore(instance: &Instance, before: &Before) -> Result<(), Displa
     Ok(())
 }
 
+fn lock(mode: &Mutex<Mode>) -> MutexGuard<'_, Mode> {
+    mode.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn deadline() -> Timestamp {
     clock::now() + TAKES_EFFECT
 }
@@ -285,14 +321,14 @@ fn free_name(monitors: &[Monitor]) -> String {
 
 /// What a reload of the configuration undoes and is said again.
 struct Rules {
-    mode: Mode,
+    mode: Arc<Mutex<Mode>>,
     dialect: Dialect,
     before: Before,
 }
 
 impl Rules {
     fn say(&self, instance: &Instance) {
-        let own = Rule::Mode(self.mode).request(self.dialect, &self.before.name);
+        let own = Rule::Mode(*lock(&self.mode)).request(self.dialect, &self.before.name);
         let off = self.before.off.iter().map(|monitor| Rule::Off.request(self.dialect, &monitor.name));
         for request in std::iter::once(own).chain(off) {
             if let Err(error) = instance.order(&request, ANSWER) {

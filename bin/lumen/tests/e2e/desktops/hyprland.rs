@@ -37,6 +37,14 @@ fn vm_hyprland_makes_an_output_in_the_clients_mode() {
     let client = lab.paired(0);
     let request = StreamRequest::new(640, 360, 60);
     whole_session(&hyprland, &lab, &client, &request, &expected(&request));
+}
+
+#[test]
+fn vm_reconnects_to_hyprland_reuse_the_output_in_either_mode() {
+    let Some(session) = session() else { return };
+    let hyprland = hyprland(&session);
+    let lab = Lab::start_in(hyprland.env(), NO_LINGER);
+    let (client, request) = (lab.paired(0), StreamRequest::new(640, 360, 60));
     reconnects(&hyprland, &lab, &client, &request, &StreamRequest::new(480, 270, 60), &expected(&request));
 }
 
