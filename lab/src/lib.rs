@@ -37,6 +37,9 @@ pub use wait::{patience, patient, wait_for};
 
 use std::path::{Path, PathBuf};
 
+/// Stands in the lab's root file system, which has everything.
+const COMPLETE: &str = "/etc/lumen-lab";
+
 /// Where programs are looked for, in the lab and on the `PATH` of its sessions.
 const FOLDERS: [&str; 8] = [
     "/usr/local/sbin",
@@ -69,6 +72,11 @@ pub fn find(program: &str) -> Option<PathBuf> {
 pub fn session_for(name: &str, programs: &[&str]) -> Option<Session> {
     let needed = programs.iter().chain(&["dbus-daemon"]);
     if let Some(missing) = needed.into_iter().find(|program| !available(program)) {
+        // There a gap is a mistake in the list of packages.
+        assert!(
+            !Path::new(COMPLETE).exists(),
+            "{missing} is not in the lab's root file system (lab/rootfs.sh)"
+        );
         left_out(name, &format!("{missing} is not installed"));
         return None;
     }

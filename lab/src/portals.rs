@@ -18,6 +18,11 @@ pub enum PortalKind {
         /// Frames a second at most.
         max_fps: u32,
     },
+    /// The same, asking a person for whom a shell command speaks.
+    WlrAsking {
+        /// Prints what is chosen, or nothing.
+        chooser: String,
+    },
     /// For KWin.
     Kde {
         /// Whether remote desktop sessions are granted before anybody asks.
@@ -66,7 +71,7 @@ impl Portals {
     pub fn start_with(desktop: &impl Desktop, options: &PortalOptions) -> Result<Self, LabError> {
         let session = desktop.session().clone();
         let (short, program, name) = match &options.kind {
-            PortalKind::Wlr { .. } => {
+            PortalKind::Wlr { .. } | PortalKind::WlrAsking { .. } => {
                 ("wlr", "xdg-desktop-portal-wlr", "org.freedesktop.impl.portal.desktop.wlr")
             }
             PortalKind::Kde { .. } => {
@@ -81,6 +86,10 @@ impl Portals {
         if let PortalKind::Wlr { output, max_fps } = &options.kind {
             let config =
                 format!("[screencast]\noutput_name={output}\nchooser_type=none\nmax_fps={max_fps}\n");
+            session.write_config("xdg-desktop-portal-wlr/config", &config)?;
+        }
+        if let PortalKind::WlrAsking { chooser } = &options.kind {
+            let config = format!("[screencast]\nchooser_type=simple\nchooser_cmd={chooser}\n");
             session.write_config("xdg-desktop-portal-wlr/config", &config)?;
         }
         let store =

@@ -74,6 +74,7 @@ impl VirtualDisplay for BuiltinDisplay {
             path: PathReport { effective: self.name().to_owned(), ..PathReport::default() },
             source: OutputSource::Frames(Box::new(running.source)),
             effective_mode: mode,
+            pulse: None,
             input: Arc::new(running.sink),
             env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             set_mode: Some(Box::new(move |mode| wishes.set_mode(mode))),

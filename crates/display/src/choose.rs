@@ -4,7 +4,7 @@
 //! takes the last rung away: who asks for KWin does not want an empty desktop instead.
 
 use crate::backend::{BACKENDS, Backend};
-use crate::inhibit::inhibit;
+use crate::inhibit::{inhibit, inhibit_by_surface};
 use crate::{DisplayConfig, DisplayKind, Finding, State, Topology, VideoSource, builtin};
 use lumen_media::{AppLaunch, DisplayError, Mode, PathReport, VirtualDisplay, VirtualOutput};
 use std::collections::{HashMap, HashSet};
@@ -185,15 +185,28 @@ impl VirtualDisplay for Chooser {
         mode: Mode,
         launch: &AppLaunch,
     ) -> Result<VirtualOutput, DisplayError> {
+        self.distrust(lost);
         let Ok(kind) = lost.effective.parse::<DisplayKind>() else { return self.create(mode, launch) };
         let rung = Rung { kind, reason: "made again after the desktop lost it".into() };
         self.climb(Ladder { rungs: vec![rung], passed_over: Vec::new() }, mode, launch)
     }
 
+    fn distrust(&self, path: &PathReport) {
+        if let Ok(kind) = path.effective.parse::<DisplayKind>() {
+            lock(&self.opened).remove(&kind);
+        }
+    }
+
     fn keep_awake(&self, path: &PathReport) -> Option<Box<dyn Send>> {
         // The built-in compositor has no screen to blank.
         let desktop = path.effective != DisplayKind::Builtin.to_string();
-        desktop.then(|| Box::new(inhibit(&self.config)) as Box<dyn Send>)
+        // Plasma and GNOME listen to D-Bus; whose monitor a portal shows is not known.
+        let by_surface = matches!(
+            path.effective.parse(),
+            Ok(DisplayKind::Wlroots | DisplayKind::Hyprland | DisplayKind::Portal)
+        );
+        let surfaces = if by_surface { inhibit_by_surface(&self.config) } else { Vec::new() };
+        desktop.then(|| Box::new((inhibit(&self.config), surfaces)) as Box<dyn Send>)
     }
 }
 
@@ -278,12 +291,21 @@ fn ladder(requested: DisplayKind, config: &DisplayConfig, findings: &[Finding]) 
             Some(State::Absent) | None => {}
         }
     }
-    // Without a desktop a portal has nothing to show, and asking it would only cost the client its patience.
+    // Without a desktop a portal has nothing to show, and asking it would only cost the client its patience. One that no
+    // backend knows has at least a name or a socket.
+    let session = &config.session;
+    let named_or_seen = !session.current_desktop().is_empty() || !session.wayland_sockets().is_empty();
+    let unknown = named_or_seen && !desktop_runs;
+    if unknown && state(DisplayKind::Portal) == Some(&State::Ready) {
+        let reason = "no backend knows this desktop, so an existing monitor is shown".into();
+        ladder.rungs.push(Rung { kind: DisplayKind::Portal, reason });
+    }
     if desktop_runs && state(DisplayKind::Portal) == Some(&State::Ready) {
         let reason = "the desktop makes no output, so an existing monitor is shown".into();
         ladder.rungs.push(Rung { kind: DisplayKind::Portal, reason });
     }
-    let reason = if desktop_runs { "the desktop shows nothing to Lumen" } else { "no desktop runs here" };
+    let reason =
+        if desktop_runs || unknown { "the desktop shows nothing to Lumen" } else { "no desktop runs here" };
     ladder.rungs.push(Rung { kind: DisplayKind::Builtin, reason: reason.into() });
     ladder
 }

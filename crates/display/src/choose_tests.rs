@@ -163,6 +163,15 @@ fn a_locked_session_ends_the_search_and_another_refusal_does_not() {
 }
 
 #[test]
+fn a_desktop_that_no_backend_knows_is_shown_by_its_portal() {
+    let ready = [found(DisplayKind::Portal, State::Ready)];
+    let unknown = ladder(DisplayKind::Auto, &config("COSMIC"), &ready);
+    assert_eq!(kinds(&unknown), [DisplayKind::Portal, DisplayKind::Builtin]);
+    assert!(unknown.rungs[0].reason.contains("no backend knows"));
+    assert_eq!(kinds(&ladder(DisplayKind::Auto, &config(""), &ready)), [DisplayKind::Builtin]);
+}
+
+#[test]
 fn a_locked_desktop_is_asked_so_that_its_refusal_is_heard() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let found = [Finding { kind: DisplayKind::Mutter, state: State::Locked, version: String::new() }];

@@ -18,6 +18,7 @@ mod mutter;
 mod no_input;
 pub mod portal;
 mod process;
+mod pulse;
 mod session;
 mod wlroots;
 

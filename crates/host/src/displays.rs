@@ -85,6 +85,10 @@ impl VirtualDisplay for Displays {
         if self.pattern { pattern(mode) } else { self.chooser.recreate(lost, mode, launch) }
     }
 
+    fn distrust(&self, path: &PathReport) {
+        self.chooser.distrust(path);
+    }
+
     fn keep_awake(&self, path: &PathReport) -> Option<Box<dyn Send>> {
         if self.pattern { None } else { self.chooser.keep_awake(path) }
     }
@@ -106,6 +110,7 @@ fn pattern(mode: Mode) -> Result<VirtualOutput, DisplayError> {
         },
         source: OutputSource::Frames(Box::new(pattern)),
         effective_mode: mode,
+        pulse: None,
         input: Arc::new(Nowhere),
         env: Vec::new(),
         set_mode: None,

@@ -19,8 +19,8 @@ pub enum Event {
     Ping(SessionId, StreamKind),
     /// A stream cannot go on.
     StreamFailed(SessionId, Termination),
-    /// A stream's pictures ended.
-    SourceLost(SessionId),
+    /// A stream's pictures ended; whether its desktop hangs.
+    SourceLost(SessionId, bool),
     /// The first access unit of a stream's source was sent.
     Showing(SessionId),
     /// A deadline may have changed.

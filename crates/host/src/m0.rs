@@ -108,7 +108,7 @@ pub fn run(
     let pipeline = Pipeline::start(source, &encoder, config.video.idle_fps, queue, move |news| {
         let broken = match news {
             News::Showing => return,
-            News::Lost => "the output is gone".to_owned(),
+            News::Lost { .. } => "the output is gone".to_owned(),
             News::Ended(reason) => reason.to_string(),
         };
         let _ = tell.send(broken);

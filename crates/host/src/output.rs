@@ -2,9 +2,10 @@
 
 use lumen_capture::CaptureConfig;
 use lumen_display::DisplayKind;
-use lumen_media::display::{SetMode, SourceReport};
+use lumen_media::display::{Pulse, SetMode, SourceReport};
+use lumen_media::slot::Receiver;
 use lumen_media::{
-    AppLaunch, ContainedApp, DisplayError, FrameSource, InputEvent, InputSink, Mode, PathReport,
+    AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputSink, Mode, PathReport,
     VirtualDisplay, VirtualOutput, clock,
 };
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -61,6 +62,7 @@ impl Output {
             source,
             effective_mode,
             input,
+            pulse,
             env,
             set_mode,
             lasting,
@@ -68,8 +70,9 @@ impl Output {
             keepalive,
         } = made?;
         let created = clock::now();
-        // Where it was only the next best thing, a later launch may find a better one.
-        let asked_for = path.requested != DisplayKind::Auto.to_string();
+        // Where a portal was only the next best thing, a later launch may find a better one.
+        let next_best = path.requested == DisplayKind::Auto.to_string()
+            && path.effective == DisplayKind::Portal.to_string();
         let mut output = Self {
             asked: mode,
             effective: effective_mode,
@@ -80,17 +83,18 @@ impl Output {
             env,
             set_mode,
             contained: contained_app,
-            lasting: lasting && asked_for,
+            lasting: lasting && !next_best,
             _keepalive: keepalive,
         };
-        let source = lumen_capture::open(source, effective_mode, capture)?;
+        let source = lumen_capture::open(source, effective_mode, capture)
+            .inspect_err(|_| display.distrust(&output.path))?;
         let report = source.report();
         tracing::info!(
             asked = %mode, effective = %effective_mode, backend = output.path.effective, capture = report.path,
             format = report.format, fallback = report.fallback, creating = ?created.since(started),
             opening = ?clock::now().since(created), "output made"
         );
-        output.source = Some(source);
+        output.source = Some(Box::new(Pictures { source, pulse }));
         Ok(output)
     }
 
@@ -122,6 +126,30 @@ impl Output {
     /// What its capture says about itself; `None` while a stream has it.
     pub fn report(&self) -> Option<SourceReport> {
         self.source.as_ref().map(|source| source.report())
+    }
+}
+
+/// Pictures, and how to ask whether their desktop lives.
+struct Pictures {
+    source: Box<dyn FrameSource>,
+    pulse: Option<Pulse>,
+}
+
+impl FrameSource for Pictures {
+    fn frames(&self) -> &Receiver<Frame> {
+        self.source.frames()
+    }
+
+    fn pulse(&self) -> Option<Pulse> {
+        self.pulse.clone()
+    }
+
+    fn set_active(&mut self, active: bool) {
+        self.source.set_active(active);
+    }
+
+    fn report(&self) -> SourceReport {
+        self.source.report()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::output::Output;
 use crate::runtime::Work;
+use crate::stream::vigil;
 use crate::supervisor::Shared;
 use lumen_gamestream::session::SessionId;
 use lumen_media::{Timestamp, clock};
@@ -53,8 +54,10 @@ impl Recovery {
 
     /// Drops `lost` and makes another of the same mode, on a thread of its own. The new one is handed to the session's
     /// runtime.
-    pub fn start(session: SessionId, lost: Option<Output>, shared: &Arc<Shared>) -> Self {
-        let recovery = Self::idle(session, LIMIT);
+    pub fn start(session: SessionId, lost: Option<Output>, hung: bool, shared: &Arc<Shared>) -> Self {
+        // To notice that a desktop hangs took of the time already.
+        let limit = if hung { LIMIT.saturating_sub(vigil::SILENCE + vigil::ANSWER) } else { LIMIT };
+        let recovery = Self::idle(session, limit);
         let Some(lost) = lost else { return recovery };
         let (abandoned, deadline) = (recovery.abandoned.clone(), recovery.deadline);
         let host = shared.clone();

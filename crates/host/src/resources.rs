@@ -84,7 +84,7 @@ impl Resources {
         match work {
             Work::Effect(effect) => self.effect(effect, client, hurry, shared),
             Work::AppEnded(run) => self.app_ended(run, shared),
-            Work::Lost(session) => self.lost(session, client, shared),
+            Work::Lost(session, hung) => self.lost(session, hung, client, shared),
             Work::Showing(session) => {
                 if self.stream.as_ref().is_some_and(|(id, _)| *id == session)
                     && let Some((old, _)) = self.retiring.take()
@@ -375,7 +375,7 @@ impl Resources {
     }
 
     /// A stream's pictures ended: the output is made again while the stream repeats the last picture.
-    fn lost(&mut self, session: SessionId, client: ClientId, shared: &Arc<Shared>) {
+    fn lost(&mut self, session: SessionId, hung: bool, client: ClientId, shared: &Arc<Shared>) {
         if self.stream.as_ref().is_none_or(|(id, _)| *id != session) || self.recovery.is_some() {
             return;
         }
@@ -387,7 +387,7 @@ impl Resources {
             return;
         }
         tracing::warn!(%client, %session, "the desktop lost the output; it is made again");
-        self.recovery = Some(Recovery::start(session, self.output.take(), shared));
+        self.recovery = Some(Recovery::start(session, self.output.take(), hung, shared));
     }
 
     fn recovered(&mut self, session: SessionId, mut output: Output, client: ClientId, shared: &Arc<Shared>) {
@@ -452,7 +452,7 @@ impl Resources {
         let events = shared.reporter();
         let news = move |news: News| {
             let event = match news {
-                News::Lost => Event::SourceLost(session),
+                News::Lost { hung } => Event::SourceLost(session, hung),
                 News::Showing => Event::Showing(session),
                 News::Ended(reason) => {
                     tracing::warn!(%session, %reason, "the stream cannot go on");

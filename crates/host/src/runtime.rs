@@ -23,7 +23,7 @@ pub enum Work {
     /// An app and all it started are gone.
     AppEnded(AppRun),
     /// A stream's pictures ended.
-    Lost(SessionId),
+    Lost(SessionId, bool),
     /// The first access unit of a source was sent.
     Showing(SessionId),
     /// The client was unpaired.
@@ -171,7 +171,7 @@ impl std::fmt::Debug for Work {
             Self::Effect(effect) => effect.fmt(f),
             Self::Evicted => f.write_str("Evicted"),
             Self::AppEnded(run) => f.debug_tuple("AppEnded").field(run).finish(),
-            Self::Lost(session) => f.debug_tuple("Lost").field(session).finish(),
+            Self::Lost(session, hung) => f.debug_tuple("Lost").field(session).field(hung).finish(),
             Self::Showing(session) => f.debug_tuple("Showing").field(session).finish(),
             Self::Recovered(session, _) => f.debug_tuple("Recovered").field(session).finish(),
         }

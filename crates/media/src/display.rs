@@ -102,6 +102,11 @@ pub trait FrameSource: Send {
         self.frames().is_closed()
     }
 
+    /// How to ask whether the desktop behind the pictures still lives, where that can be asked.
+    fn pulse(&self) -> Option<Pulse> {
+        None
+    }
+
     /// Between streams nothing is composed or copied. Activation delivers the current picture as a new frame.
     fn set_active(&mut self, active: bool);
 
@@ -110,6 +115,9 @@ pub trait FrameSource: Send {
         SourceReport { path: "in-process", ..SourceReport::default() }
     }
 }
+
+/// Asks a desktop for a sign of life: whether it gave one within the limit, for which this blocks at most.
+pub type Pulse = Arc<dyn Fn(Duration) -> bool + Send + Sync>;
 
 /// The app that an output is made for. Compositors that contain their app need to know it at creation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -224,6 +232,12 @@ pub trait VirtualDisplay: Send + Sync {
         self.create(mode, launch)
     }
 
+    /// The pictures of an output that was made in the way of `path` could not be opened, or ended: what is kept for the next
+    /// one, such as a session with a portal, may be stale.
+    fn distrust(&self, path: &PathReport) {
+        let _ = path;
+    }
+
     /// Somebody watches an output that was made in the way of `path`: keeps its desktop awake and unlocked until the
     /// answer is dropped. Returns at once; what cannot be had is logged.
     fn keep_awake(&self, path: &PathReport) -> Option<Box<dyn Send>> {
@@ -270,6 +284,8 @@ pub struct VirtualOutput {
     pub effective_mode: Mode,
     /// How to reach it with input.
     pub input: Arc<dyn InputSink>,
+    /// How to ask whether its desktop still lives, where that can be asked.
+    pub pulse: Option<Pulse>,
     /// What an app needs in its environment to open there.
     pub env: Vec<(String, String)>,
     /// Changes the mode in place, where the compositor contains its apps and another output would lose them. `None`:

@@ -1,7 +1,9 @@
 //! Connections to the sockets of desktops on which no wait is without a deadline: who hangs is told from who is gone.
 
+mod pulse;
 mod socket;
 
+pub use pulse::Pulse;
 pub use socket::{connect, listener};
 
 use lumen_media::{Timestamp, clock};

@@ -28,6 +28,7 @@ pub(super) fn output(config: &DisplayConfig, node: &Node, mode: Mode) -> Virtual
         path: report(reason),
         source: source(node.id, node.size),
         effective_mode,
+        pulse: None,
         input: no_input(),
         env,
         set_mode: None,

@@ -165,7 +165,7 @@ fn running(config: &DisplayConfig, limit: Duration) -> Result<Option<Node>, Disp
                 cause: format!(
                     "node {wanted} is set, and PipeWire has no such node of gamescope (found: {found})"
                 ),
-                remedy: "Set display.gamescope_node (LUMEN_GAMESCOPE_NODE) to the number in its log line \
+                remedy: "Set capture.gamescope_node (LUMEN_GAMESCOPE_NODE) to the number in its log line \
                     `stream available on node ID`, or take it out of the configuration"
                     .into(),
             }

@@ -67,6 +67,7 @@ pub(super) fn output(
         path: report(reason),
         source: source(node, Some((effective_mode.width(), effective_mode.height()))),
         effective_mode,
+        pulse: None,
         input: no_input(),
         env: environment(&config.session, &said),
         set_mode: None,

@@ -5,7 +5,7 @@ mod output;
 mod rule;
 
 use crate::backend::{Backend, Finding, State};
-use crate::{DisplayConfig, DisplayKind, journal};
+use crate::{DisplayConfig, DisplayKind, journal, pulse};
 use ipc::Instance;
 use lumen_media::{
     AppLaunch, DisplayError, Mode, OutputSource, PathReport, VirtualDisplay, VirtualOutput, WaylandTarget,
@@ -103,7 +103,7 @@ impl VirtualDisplay for Hyprland {
             reasons.push(advice);
         }
         let one = arranging();
-        let output = Output::create(&self.config, &instance, mode, &socket)?;
+        let output = Output::create(&self.config, &instance, mode)?;
         drop(one);
         let found = output.monitor();
         let effective_mode = if found.shows(mode) {
@@ -122,6 +122,7 @@ impl VirtualDisplay for Hyprland {
                 output: found.name.clone(),
             }),
             effective_mode,
+            pulse: pulse::of(&socket),
             input: crate::no_input::NoInput::of(NAME),
             env: environment(&self.config, &instance, &socket),
             set_mode: Some(output.mode_setter()),

@@ -4,16 +4,14 @@ use super::ipc::{Dialect, Instance, Monitor};
 use super::rule::{self, Rule};
 use super::{ANSWER, JOURNAL, NAME, arranging};
 use crate::journal::Entry;
-use crate::wlroots::idle::Awake;
 use crate::{DisplayConfig, Topology};
 use lumen_media::display::SetMode;
 use lumen_media::{DisplayError, Mode, Timestamp, clock};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,8 +23,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at the monitors.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Names of this process's outputs.
-static LIVE: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+/// Outputs of this process.
+static LIVE: Mutex<BTreeMap<String, Before>> = Mutex::new(BTreeMap::new());
 
 /// What the journal keeps of one output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,11 +53,11 @@ impl Before {
 
 /// Whether it is one of this process's, alive.
 pub(super) fn is_live(before: &Before) -> bool {
-    live(|names| names.contains(&before.key()))
+    live(|outputs| outputs.contains_key(&before.key()))
 }
 
-fn live<T>(change: impl FnOnce(&mut HashSet<String>) -> T) -> T {
-    change(LIVE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+fn live<T>(change: impl FnOnce(&mut BTreeMap<String, Before>) -> T) -> T {
+    change(&mut LIVE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// A live output. Dropping it removes it and restores the layout.
@@ -71,39 +69,42 @@ pub(super) struct Output {
     mode: Arc<Mutex<Mode>>,
     entry: Option<Entry>,
     watch: Option<Watch>,
-    awake: Option<Awake>,
     /// Until then the creating thread holds the lock of all arrangements, also when this is dropped.
     made: bool,
 }
 
 impl Output {
     /// Makes an output at `mode` and gives it its place.
-    pub fn create(
-        config: &DisplayConfig,
-        instance: &Instance,
-        mode: Mode,
-        socket: &Path,
-    ) -> Result<Self, DisplayError> {
+    pub fn create(config: &DisplayConfig, instance: &Instance, mode: Mode) -> Result<Self, DisplayError> {
         let dialect = instance.dialect(ANSWER)?;
         let monitors = instance.monitors(ANSWER)?;
         let name = free_name(&monitors);
         let others = || monitors.iter().filter(|monitor| !monitor.disabled);
         let focused = others().find(|monitor| monitor.focused).map(|monitor| monitor.name.clone());
         let exclusive = config.topology == Topology::Exclusive;
+        // What another exclusive output switched off is dark already, and stays to be lit by the last of them.
+        let inherited = live(|outputs| {
+            let mut all = outputs.values();
+            let other = all.find(|other| other.instance == instance.signature() && !other.off.is_empty());
+            other.map(|other| other.off.clone())
+        });
+        let lit = || {
+            // What another of our outputs shows is somebody's picture, not a monitor on the desk.
+            others().filter(|monitor| !is_ours(&monitor.name)).cloned().collect()
+        };
         let before = Before {
             instance: instance.signature().to_owned(),
             name: name.clone(),
             lua: dialect == Dialect::Lua,
             focused: focused.filter(|_| config.topology != Topology::Extend),
-            // What another of our outputs shows is somebody's picture, not a monitor on the desk.
-            off: others().filter(|monitor| exclusive && !is_ours(&monitor.name)).cloned().collect(),
+            off: if exclusive { inherited.unwrap_or_else(lit) } else { Vec::new() },
         };
         let entry = Entry::write(&config.state_dir, &format!("{JOURNAL}{name}"), &before)
             .inspect_err(|error| {
                 tracing::warn!(%error, "the layout cannot be written down; if Lumen is killed, it stays as it is then");
             })
             .ok();
-        live(|names| names.insert(before.key()));
+        live(|outputs| outputs.insert(before.key(), before.clone()));
         // From here on a drop undoes everything.
         let monitor = Monitor { name: name.clone(), ..Monitor::unknown() };
         let mut output = Self {
@@ -113,7 +114,6 @@ impl Output {
             mode: Arc::new(Mutex::new(mode)),
             entry,
             watch: None,
-            awake: None,
             made: false,
         };
         // The rule first: the output is then made at its mode at once.
@@ -126,9 +126,6 @@ impl Output {
             .inspect_err(|error| {
                 tracing::warn!(%error, "Hyprland's events cannot be heard; a reload of its configuration changes the output's mode");
             })
-            .ok();
-        output.awake = Awake::on(socket, &name, clock::now() + ANSWER)
-            .inspect_err(|error| tracing::warn!(%error, "Hyprland is not kept awake"))
             .ok();
         output.made = true;
         tracing::info!(output = name, %mode, topology = ?config.topology, "output made in Hyprland");
@@ -224,13 +221,17 @@ fn settle(instance: &Instance, before: &Before, mode: Mode) -> Result<Monitor, D
 
 impl Drop for Output {
     fn drop(&mut self) {
-        self.awake = None;
         self.watch = None;
         let restored = {
             let _one = self.made.then(arranging);
-            restore(&self.instance, &self.before)
+            let others = live(|outputs| {
+                outputs.remove(&self.before.key());
+                outputs.values().any(|other| other.instance == self.before.instance && !other.off.is_empty())
+            });
+            // The monitors stay dark for the other one, which lights them in its turn.
+            let off = if others { Vec::new() } else { self.before.off.clone() };
+            restore(&self.instance, &Before { off, ..self.before.clone() })
         };
-        live(|names| names.remove(&self.before.key()));
         match restored {
             Ok(()) => {
                 if let Some(entry) = self.entry.take() {

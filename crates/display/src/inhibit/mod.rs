@@ -3,7 +3,9 @@
 //! Nobody touches this machine's keyboard meanwhile, and to the desktop it looks abandoned. Every service that can be told
 //! is told, since desktops listen to different ones: the screen saver (KDE Plasma, GNOME, Xfce), GNOME's session manager,
 //! logind for sleep; the portal where neither of the first two is there. Compositors of the wlroots kind listen to a
-//! Wayland surface instead, see `wlroots`.
+//! Wayland surface instead ([`pixel`]).
+
+mod pixel;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,16 @@ impl Inhibition {
     pub fn held(&self) -> Option<Vec<&'static str>> {
         self.held.borrow().clone()
     }
+}
+
+/// Asks the compositors of the session that listen to surfaces to stay awake. Returns as [`inhibit`] does.
+pub(crate) fn inhibit_by_surface(config: &DisplayConfig) -> Vec<pixel::Pixel> {
+    let sockets = config.session.wayland_sockets();
+    sockets
+        .iter()
+        .filter(|socket| lumen_wayland::listener(socket).is_some())
+        .filter_map(|socket| pixel::Pixel::show(socket).ok())
+        .collect()
 }
 
 /// Asks the desktop and the machine to stay awake. Returns at once and never fails: what cannot be had is said in the log.

@@ -11,7 +11,7 @@ pub mod setup;
 
 use crate::backend::{Backend, Finding, State};
 use crate::no_input::NoInput;
-use crate::{DisplayConfig, DisplayKind};
+use crate::{DisplayConfig, DisplayKind, pulse};
 use facts::Facts;
 use link::{KWIN, Link, Stopped, Until};
 use lumen_media::{
@@ -134,6 +134,7 @@ impl VirtualDisplay for KwinDisplay {
             source: OutputSource::PipeWire(target),
             effective_mode: made.mode,
             input: NoInput::of("kwin"),
+            pulse: pulse::of(&socket),
             env: self.environment(&socket),
             set_mode: None,
             lasting: false,

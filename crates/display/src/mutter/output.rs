@@ -6,7 +6,7 @@ use super::session::{self, Offer, Session};
 use super::topology::{Desk, desk_of};
 use super::{NAME, find, surroundings};
 use crate::no_input::NoInput;
-use crate::{DisplayConfig, bus};
+use crate::{DisplayConfig, bus, pulse};
 use lumen_media::{
     AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest,
     VirtualOutput,
@@ -78,6 +78,8 @@ pub(super) async fn make(
         "GNOME has a virtual monitor for the client"
     );
 
+    let display = env.iter().find(|(name, _)| name == "WAYLAND_DISPLAY");
+    let pulse = display.and_then(|(_, name)| pulse::of(&config.session.runtime_dir.join(name)));
     let node = session.node;
     let pending = head.is_none().then(|| Pending { id, mode, before: before.connectors() });
     let keepalive = Keepalive {
@@ -95,6 +97,7 @@ pub(super) async fn make(
         }),
         effective_mode,
         input: NoInput::of(NAME),
+        pulse,
         env,
         set_mode: None,
         lasting: false,

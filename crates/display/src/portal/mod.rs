@@ -17,7 +17,7 @@ pub use grant::{authorize, authorized, deauthorize};
 
 use crate::backend::{Backend, Finding, State};
 use crate::no_input::NoInput;
-use crate::{DisplayConfig, DisplayKind, bus};
+use crate::{DisplayConfig, DisplayKind, bus, pulse};
 use link::Link;
 use lumen_media::{
     AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest,
@@ -157,6 +157,11 @@ impl VirtualDisplay for Portal {
             }),
             effective_mode,
             input: NoInput::of(NAME),
+            // Whose monitor it shows is not known; where one compositor runs there is no doubt.
+            pulse: match self.config.session.wayland_sockets().as_slice() {
+                [only] => pulse::of(only),
+                _ => None,
+            },
             env: environment(&self.config),
             set_mode: None,
             lasting: true,

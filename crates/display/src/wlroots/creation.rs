@@ -1,14 +1,13 @@
 //! Makes an output in a running sway.
 
 use super::SWAY;
-use super::idle::Awake;
 use super::instance::{Instance, ProcessId};
 use super::ipc::{CurrentMode, Ipc, IpcError, Output, quoted};
 use super::layout::{Layout, free_place, place_for};
 use super::removal::{Leaving, PREFIX, Record, run_all, take_away};
 use crate::journal::Entry;
 use crate::no_input::NoInput;
-use crate::{DisplayConfig, SessionEnvironment, Topology};
+use crate::{DisplayConfig, SessionEnvironment, Topology, pulse};
 use lumen_media::display::SetMode;
 use lumen_media::{DisplayError, Mode, OutputSource, PathReport, VirtualOutput, WaylandTarget, clock};
 use std::collections::HashSet;
@@ -19,8 +18,6 @@ use std::time::Duration;
 
 /// For the whole creation.
 const LIMIT: Duration = Duration::from_secs(4);
-/// For the pixel that keeps the desktop awake; the output is good without it.
-const AWAKE_LIMIT: Duration = Duration::from_millis(500);
 /// Beginning of the names of outputs without a monitor.
 const HEADLESS: &str = "HEADLESS-";
 
@@ -47,7 +44,6 @@ struct Live {
     name: String,
     focused: Option<String>,
     entry: Option<Entry>,
-    awake: Option<Awake>,
 }
 
 /// Makes an output at `mode`.
@@ -103,7 +99,7 @@ pub(super) fn create(config: &DisplayConfig, mode: Mode) -> Result<VirtualOutput
     let others: HashSet<_> = group.outputs.clone();
     // From here on the layout is restored also when a step fails; the lock must be free for that.
     drop(groups);
-    let mut live = Live { instance, name, focused, entry: Some(entry), awake: None };
+    let mut live = Live { instance, name, focused, entry: Some(entry) };
     live.entry = Some(journal(&record)?);
     let making = Making { config, mode, socket, before, ours: others };
     making.finish(live, &mut ipc, free_place(&outputs))
@@ -176,12 +172,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn finish(
-        self,
-        mut live: Live,
-        ipc: &mut Ipc,
-        (x, y): (i32, i32),
-    ) -> Result<VirtualOutput, DisplayError> {
+    fn finish(self, live: Live, ipc: &mut Ipc, (x, y): (i32, i32)) -> Result<VirtualOutput, DisplayError> {
         let said = |error: IpcError| error.into_display(LIMIT);
         let wanted = self.mode;
         ipc.run(&format!(
@@ -199,13 +190,6 @@ impl Making<'_> {
         if effective_mode != wanted {
             reasons.push(format!("sway made {effective_mode} of {wanted}"));
         }
-        match Awake::on(&self.socket, &live.name, clock::now() + AWAKE_LIMIT) {
-            Ok(awake) => live.awake = Some(awake),
-            Err(error) => {
-                tracing::warn!(%error, "sway is not kept awake: its screen may be locked or turned off meanwhile");
-                reasons.push(format!("the desktop is not kept awake: {error}"));
-            }
-        }
         tracing::info!(
             output = live.name, mode = %effective_mode, position = ?(x, y), topology = ?self.config.topology,
             version = %live.instance.version, "output made in sway"
@@ -220,6 +204,7 @@ impl Making<'_> {
             source: OutputSource::Wayland(target),
             effective_mode,
             input: NoInput::of(SWAY),
+            pulse: pulse::of(&self.socket),
             env: environment(&self.config.session, &live.instance, &self.socket),
             set_mode: Some(mode_setter(live.instance.clone(), live.name.clone())),
             lasting: false,
@@ -297,7 +282,6 @@ fn mode_setter(instance: Instance, name: String) -> SetMode {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.awake = None;
         let mut groups = groups();
         let index = groups.iter().position(|group| group.sway == self.instance.process);
         let before = index.map(|index| {

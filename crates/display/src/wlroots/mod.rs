@@ -5,7 +5,6 @@
 
 mod creation;
 mod globals;
-pub(crate) mod idle;
 mod instance;
 mod ipc;
 mod layout;

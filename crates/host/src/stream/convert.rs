@@ -1,6 +1,7 @@
 //! The converting thread: newest picture of the current source → planes. When the source closes it waits for another.
 
 use super::pipeline::{News, Shared};
+use super::vigil::Vigil;
 use lumen_encode::{Converter, EncoderConfig, Planes, PlanesPool, Scaler};
 use lumen_media::display::SourceReport;
 use lumen_media::slot::{Sender, Wait, Waker};
@@ -111,6 +112,8 @@ impl Intake {
 enum Pause {
     Stopping,
     Closed,
+    /// The desktop gives no sign of life.
+    Hung,
 }
 
 pub(super) struct Convert {
@@ -146,15 +149,16 @@ impl Convert {
     /// Reads until the pipeline stops. Gives the source back, unless it is the one that closed.
     pub fn run(mut self, mut source: Box<dyn FrameSource>) -> Option<Box<dyn FrameSource>> {
         loop {
-            match self.read(source.as_mut()) {
+            let hung = match self.read(source.as_mut()) {
                 Pause::Stopping => return Some(source),
-                Pause::Closed => {}
-            }
+                Pause::Closed => false,
+                Pause::Hung => true,
+            };
             self.report(source.as_ref());
             // Whatever it still holds of its compositor goes before another output is asked for.
             drop(source);
             self.shared.intake.lock().lost = true;
-            (self.shared.news)(News::Lost);
+            (self.shared.news)(News::Lost { hung });
             source = self.shared.intake.next()?;
             self.generation += 1;
             self.reported = None;
@@ -162,15 +166,25 @@ impl Convert {
     }
 
     fn read(&mut self, source: &mut dyn FrameSource) -> Pause {
+        let mut vigil = source.pulse().and_then(|pulse| Vigil::start(pulse, source.waker()));
         loop {
-            let frame = match source.wait_latest(None) {
+            let frame = match source.wait_latest(vigil.as_ref().and_then(Vigil::due)) {
                 Wait::Value(frame) => frame,
                 Wait::Nudged | Wait::Deadline if self.shared.stopping.load(Ordering::Acquire) => {
                     return Pause::Stopping;
                 }
-                Wait::Nudged | Wait::Deadline => continue,
+                Wait::Nudged | Wait::Deadline => {
+                    if vigil.as_mut().is_some_and(|vigil| vigil.is_over(clock::now())) {
+                        tracing::warn!("the desktop hangs: it sends no pictures and does not answer");
+                        return Pause::Hung;
+                    }
+                    continue;
+                }
                 Wait::Closed => return Pause::Closed,
             };
+            if let Some(vigil) = &mut vigil {
+                vigil.seen(clock::now());
+            }
             if self.shared.stopping.load(Ordering::Acquire) {
                 return Pause::Stopping;
             }

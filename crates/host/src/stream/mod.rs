@@ -6,6 +6,7 @@ pub mod parity;
 pub mod pipeline;
 pub mod sender;
 pub mod stats;
+pub mod vigil;
 
 use lumen_encode::{EncodeError, EncoderConfig};
 use lumen_gamestream::crypto::SessionKey;

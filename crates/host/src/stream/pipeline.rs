@@ -32,7 +32,10 @@ const LEAST_BITRATE: u64 = 200_000;
 #[derive(Debug)]
 pub enum News {
     /// The source closed; the last picture is repeated until there is another one.
-    Lost,
+    Lost {
+        /// Its desktop hangs, and has shown nothing for a while already.
+        hung: bool,
+    },
     /// The first access unit of a source was handed on.
     Showing,
     /// The pipeline cannot go on. Said once, and last.

@@ -307,7 +307,7 @@ impl Shared {
                 Event::StreamFailed(id, termination) => {
                     self.react(|table, now| table.stream_failed(id, termination, now));
                 }
-                Event::SourceLost(id) => self.give(self.runtime_of(id), Work::Lost(id)),
+                Event::SourceLost(id, hung) => self.give(self.runtime_of(id), Work::Lost(id, hung)),
                 Event::Showing(id) => self.give(self.runtime_of(id), Work::Showing(id)),
                 Event::LookAgain => {}
                 Event::Stop => return self.shut_down(),

@@ -2,17 +2,27 @@
 //! seconds; the host lives on and streams again when the desktop is back.
 
 use super::{
-    Expected, NO_LINGER, VERDICT, assert_path, assert_restored, card_on, dies_for_good, mutter,
-    pipewire_restarts, sway, trace, watch, watch_again, whole_session,
+    Expected, HOST_FAILURE, NO_LINGER, VERDICT, assert_path, assert_restored, card_on, dies_for_good,
+    looks_at, mutter, pipewire_restarts, portal_installed, sway, trace, watch, watch_again, whole_session,
 };
 use crate::lab::{Lab, PATIENCE, now, wait_for};
-use lumen_lab::{Desktop, Mutter, MutterOptions, Session, Sway, SwayOptions, patient, session_for};
-use lumen_testkit::{Decoder, StreamRequest};
+use lumen_lab::{
+    Desktop, Mutter, MutterOptions, PortalKind, Portals, Session, Sway, SwayOptions, patient, session_for,
+};
+use lumen_testkit::{Decoder, Ending, StreamRequest};
 use rustix::process::Signal;
 use std::time::Duration;
 
 fn sway_session() -> Option<Session> {
     session_for("sway", &["sway", "wayland-info", "pipewire"])
+}
+
+fn mutter_session() -> Option<Session> {
+    session_for("mutter", &["mutter", "wayland-info", "pipewire"])
+}
+
+fn start_mutter(session: &Session) -> Mutter {
+    Mutter::start(session, &MutterOptions::default()).expect("mutter starts")
 }
 
 fn start_sway(session: &Session) -> Sway {
@@ -32,6 +42,86 @@ fn a_compositor_that_dies_for_good_ends_the_stream_cleanly_and_serves_again_late
     let Some(session) = sway_session() else { return };
     let request = StreamRequest::new(1264, 720, 60);
     dies_for_good(&session, start_sway, &request, &sway_once(&request));
+}
+
+#[test]
+fn a_mutter_that_dies_ends_the_stream_cleanly_and_serves_again_later() {
+    let Some(session) = mutter_session() else { return };
+    let request = StreamRequest::new(640, 360, 60);
+    dies_for_good(&session, start_mutter, &request, &mutter_once(&request));
+}
+
+/// Hanging, a compositor closes nothing: its pictures just stop.
+#[test]
+fn a_compositor_that_hangs_in_mid_stream_is_noticed() {
+    let Some(session) = sway_session() else { return };
+    let request = StreamRequest::new(1264, 720, 60);
+    hangs(&start_sway(&session), &request, &sway_once(&request));
+    let Some(session) = mutter_session() else { return };
+    let request = StreamRequest::new(640, 360, 60);
+    hangs(&start_mutter(&session), &request, &mutter_once(&request));
+}
+
+fn hangs(desktop: &impl Desktop, request: &StreamRequest, expected: &Expected<'_>) {
+    let (lab, client, stream, card) = looks_at(desktop, request, 20);
+    let hung = now();
+    desktop.process().freeze();
+    let ending = stream.wait_end(patient(VERDICT)).expect("the client is told");
+    println!("{} hangs: the client got {ending:?} after {:?}", expected.backend, now() - hung);
+    assert_eq!(ending, Ending::HostError(HOST_FAILURE));
+    let log = lab.log();
+    assert!(log.contains("the desktop hangs"), "{log}");
+    desktop.process().thaw();
+    drop(card);
+    let _ = client.cancel();
+    wait_for("the layout of before", PATIENCE * 2, || {
+        (super::monitors(desktop).len() <= usize::from(expected.backend != "mutter")).then_some(())
+    });
+    whole_session(desktop, &lab, &client, request, expected);
+}
+
+#[test]
+fn an_output_that_is_taken_away_in_mid_stream_is_made_again() {
+    let Some(session) = sway_session() else { return };
+    let sway = start_sway(&session);
+    let lab = Lab::start_in(sway.env(), NO_LINGER);
+    let client = lab.paired(0);
+    let request = StreamRequest::new(1264, 720, 60);
+    let stream = lab.launch(&client, "Desktop", &request);
+    let _card = card_on(&sway);
+    watch(&lab, &stream, &request, 5, 0);
+    let taken = now();
+    sway.run("output HEADLESS-2 unplug").expect("sway obeys");
+    wait_for("the host to make it again", VERDICT, || lab.log().contains("the output is back").then_some(()));
+    println!("output unplugged: back after {:?}", now() - taken);
+    let _card = card_on(&sway);
+    watch_again(&lab, &stream, &request, (request.width, request.height), 5, 0);
+    assert!(stream.ending().is_none());
+    stream.disconnect(patient(PATIENCE));
+    client.cancel().expect("cancelled");
+}
+
+/// Somebody at the machine says no, or nothing at all.
+#[test]
+fn a_portal_that_denies_or_never_answers_is_named_to_the_client() {
+    let programs = ["sway", "wayland-info", "pipewire"];
+    let Some(session) = session_for("sway", &programs).filter(|_| portal_installed("xdg-desktop-portal-wlr"))
+    else {
+        return;
+    };
+    for chooser in ["true", "sleep 1000"] {
+        let sway = start_sway(&session);
+        let kind = PortalKind::WlrAsking { chooser: chooser.into() };
+        let _portals = Portals::start(&sway, kind).expect("the portal starts");
+        let lab = Lab::start_in(sway.env(), "[display]\nlinger_seconds = 0\nsource = \"portal\"\n");
+        let client = lab.paired(0);
+        let asked = now();
+        let refused = client.request_launch(lab.app(&client, "testcard"), &StreamRequest::new(1264, 720, 60));
+        let text = refused.expect_err("nobody allows it").to_string();
+        println!("portal, {chooser:?}: after {:?}: {text}", now() - asked);
+        assert!(text.to_lowercase().contains("portal"), "{text}");
+        assert!(client.server_info().is_ok());
+    }
 }
 
 #[test]
@@ -67,10 +157,9 @@ fn a_compositor_that_restarts_is_found_again_while_the_client_keeps_its_session(
 
 #[test]
 fn pipewire_restarted_in_mid_stream_is_survived() {
-    let Some(session) = session_for("mutter", &["mutter", "wayland-info", "pipewire"]) else { return };
+    let Some(session) = mutter_session() else { return };
     let request = StreamRequest::new(640, 360, 60);
-    let start = |session: &Session| Mutter::start(session, &MutterOptions::default()).expect("mutter starts");
-    pipewire_restarts(&session, start, &request, &mutter_once(&request));
+    pipewire_restarts(&session, start_mutter, &request, &mutter_once(&request));
 }
 
 #[test]

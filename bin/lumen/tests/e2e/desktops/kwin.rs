@@ -78,8 +78,7 @@ fn vm_kwin_reconnects_and_gives_more_than_sixty_hertz() {
     let lab = Lab::start_in(kwin.env(), "[display]\nlinger_seconds = 0\n");
     let client = lab.paired(0);
     let fast = StreamRequest::new(640, 360, 120);
-    let figures = whole_session(&kwin, &lab, &client, &fast, &Expected { monitor: None, ..expected(&fast) });
-    assert!(figures.codes >= 5);
+    whole_session(&kwin, &lab, &client, &fast, &expected(&fast));
     let request = StreamRequest::new(640, 360, 60);
     reconnects(&kwin, &lab, &client, &request, &StreamRequest::new(480, 270, 60), &expected(&request));
 }

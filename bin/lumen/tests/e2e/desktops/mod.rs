@@ -28,7 +28,7 @@ pub const NO_LINGER: &str = "[display]\nlinger_seconds = 0\n";
 pub const HOST_FAILURE: u32 = 0x800e_9400;
 
 /// For the host to recover or to give up, with what the machine needs beside.
-pub const VERDICT: Duration = Duration::from_secs(8);
+pub const VERDICT: Duration = Duration::from_secs(6);
 
 /// Whether a portal backend is installed; distributions disagree on the folder.
 pub fn portal_installed(program: &str) -> bool {
@@ -70,6 +70,13 @@ impl Monitor {
         let hundredths = if request.refresh_x100 == 0 { request.fps * 100 } else { request.refresh_x100 };
         let refresh = format!("{}.{:02}0", hundredths / 100, hundredths % 100);
         Self { width: request.width, height: request.height, refresh }
+    }
+
+    /// Whether it is this mode, rounded as formulas for timings round; 59.94 and 60 Hz are two.
+    fn is(&self, other: &Self) -> bool {
+        let hertz = |monitor: &Self| monitor.refresh.parse::<f64>().unwrap_or(f64::NAN);
+        (self.width, self.height) == (other.width, other.height)
+            && (hertz(self) / hertz(other) - 1.0).abs() < 0.0005
     }
 }
 
@@ -171,7 +178,7 @@ pub fn whole_session(
     assert_path(lab, expected);
     if let Some(monitor) = &expected.monitor {
         let shown = monitors(desktop);
-        assert!(shown.values().any(|(shown, _)| shown == monitor), "{monitor:?} is not among {shown:?}");
+        assert!(shown.values().any(|(shown, _)| monitor.is(shown)), "{monitor:?} is not among {shown:?}");
     }
     let mut violations = stream.violations();
     // The emulated machine takes seconds for a picture, which is what this rule finds implausible.
@@ -181,7 +188,21 @@ pub fn whole_session(
     client.cancel().expect("cancelled");
     assert_restored(desktop, lab, &before);
     print_figures(expected, request, &figures);
+    if expected.seconds > 0 {
+        assert_share(&figures);
+    }
     figures
+}
+
+/// A client sees nine of ten pictures that the compositor shows, at the least, on a machine that has the time for it.
+fn assert_share(figures: &Figures) {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    if load > cores * 2.0 {
+        return lumen_lab::left_out("the share of pictures that arrived", &format!("the load is {load}"));
+    }
+    assert!(figures.share >= 0.9, "{figures:?} at a load of {load}");
 }
 
 pub fn print_figures(expected: &Expected<'_>, request: &StreamRequest, figures: &Figures) {
@@ -390,7 +411,11 @@ pub fn pipewire_restarts<D: Desktop>(
     let (lab, client, stream, card) = looks_at(&desktop, request, expected.codes);
     let broken = now();
     session.restart_pipewire().expect("restarts");
-    let ended = stream.wait_end(patient(VERDICT));
+    let mut ended = None;
+    wait_for("the verdict", VERDICT, || {
+        ended = stream.ending();
+        (ended.is_some() || lab.log().contains("the output is back")).then_some(())
+    });
     let waited = now() - broken;
     println!("{}, PipeWire restarted: the client got {ended:?} within {waited:?}", expected.backend);
     drop(card);
@@ -470,7 +495,7 @@ pub fn reconnects(
             let monitor = Monitor::of(request);
             wait_for("the one output of the client's mode", PATIENCE, || {
                 let shown = monitors(desktop);
-                let ours = shown.values().filter(|(shown, _)| *shown == monitor).count();
+                let ours = shown.values().filter(|(shown, _)| monitor.is(shown)).count();
                 (ours == 1 && shown.len() == before.monitors.len() + 1).then_some(())
             });
         }

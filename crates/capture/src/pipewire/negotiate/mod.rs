@@ -25,9 +25,10 @@ const CURSOR_SIDE: (i32, i32, i32) = (64, 1, 1024);
 pub(crate) struct FormatSet(pub(crate) Vec<(VideoFormat, Vec<u64>)>);
 
 impl FormatSet {
-    /// What the processor can read by mapping: linear rows, or what the driver calls no modifier at all.
+    /// What the processor can read by mapping: linear rows. What has no modifier may be tiled in a way that only the driver
+    /// knows.
     pub(crate) fn mappable() -> Self {
-        Self(VideoFormat::all().map(|format| (format, vec![LINEAR, INVALID])).collect())
+        Self(VideoFormat::all().map(|format| (format, vec![LINEAR])).collect())
     }
 
     /// Modifiers of one format in the order in which they are offered: tiled ones as they came, since producers

@@ -72,7 +72,7 @@ fn locker(socket: &Path) -> (EventQueue<Locker>, Locker) {
 }
 
 #[test]
-fn the_desktop_stays_awake_while_an_output_lives() {
+fn the_desktop_stays_awake_while_somebody_watches() {
     let Some(lab) = Lab::start("sway-awake", &[(1280, 720)]) else { return };
     let socket = lab.session.runtime_dir().join(lab.sway.wayland_display().expect("a Wayland display"));
     let (mut queue, mut state) = locker(&socket);
@@ -84,7 +84,8 @@ fn the_desktop_stays_awake_while_an_output_lives() {
     };
     idle(true).expect("nobody touches this machine");
     let output = lab.create(Topology::Primary, mode(640, 360, 60_000));
-    assert!(!output.path.reason.contains("awake"), "{}", output.path.reason);
+    idle(true).expect("nobody watches yet");
+    let awake = lab.chooser(Topology::Primary).keep_awake(&output.path);
     idle(false).expect("somebody watches");
     // A locker that comes later is not told either, for several times its patience.
     let (mut queue, mut state) = locker(&socket);
@@ -106,7 +107,7 @@ fn the_desktop_stays_awake_while_an_output_lives() {
     let workspace = &shown.expect("the output")["nodes"][0]["rect"];
     assert_eq!((workspace["width"].as_u64(), workspace["height"].as_u64()), (Some(640), Some(360)));
     drop(card);
-    drop(output);
+    drop(awake);
     let mut idle = |wanted: bool| {
         wait_for("the word of an idle desktop", SOON, || {
             queue.roundtrip(&mut state).expect("an answer");
@@ -114,4 +115,5 @@ fn the_desktop_stays_awake_while_an_output_lives() {
         })
     };
     idle(true).expect("nobody watches any more");
+    drop(output);
 }

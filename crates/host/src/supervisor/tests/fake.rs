@@ -165,6 +165,7 @@ impl VirtualDisplay for Fake {
                 size: (mode.width(), mode.height()),
             })),
             effective_mode: mode,
+            pulse: None,
             input: Arc::new(Nowhere),
             env: Vec::new(),
             set_mode: None,

@@ -1,6 +1,6 @@
-//! Keeps a wlroots desktop awake: an invisible pixel on the streamed output that inhibits idleness while it is there.
+//! Keeps compositors of the wlroots kind awake: an invisible pixel that inhibits idleness while it is shown.
 
-use lumen_media::Timestamp;
+use lumen_media::{Timestamp, clock};
 use lumen_wayland::{self as link, Turned};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -8,12 +8,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use wayland_client::protocol::wl_compositor::WlCompositor;
-use wayland_client::protocol::wl_output::{self, WlOutput};
+use wayland_client::protocol::wl_output::WlOutput;
 use wayland_client::protocol::wl_registry::{self, WlRegistry};
 use wayland_client::protocol::wl_shm::{Format, WlShm};
 use wayland_client::protocol::{wl_buffer, wl_callback, wl_region, wl_shm_pool, wl_surface};
-use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_noop};
+use wayland_client::{Connection, Dispatch, EventQueue, QueueHandle, delegate_noop};
 use wayland_protocols::wp::idle_inhibit::zv1::client::zwp_idle_inhibit_manager_v1::ZwpIdleInhibitManagerV1;
 use wayland_protocols::wp::idle_inhibit::zv1::client::zwp_idle_inhibitor_v1::ZwpIdleInhibitorV1;
 use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_shell_v1::{Layer, ZwlrLayerShellV1};
@@ -21,8 +22,8 @@ use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_surface_v1::{
     self, Anchor, KeyboardInteractivity, ZwlrLayerSurfaceV1,
 };
 
-/// First version of `wl_output` that tells names.
-const NAMES_SINCE: u32 = 4;
+/// For the compositor to show the pixel.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// Why the desktop is not kept awake.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ struct State {
     shm: Option<WlShm>,
     shell: Option<ZwlrLayerShellV1>,
     manager: Option<ZwpIdleInhibitManagerV1>,
-    outputs: Vec<(WlOutput, Option<String>)>,
+    outputs: Vec<WlOutput>,
     pixel: Option<wl_buffer::WlBuffer>,
     surface: Option<wl_surface::WlSurface>,
     synced: u32,
@@ -58,38 +59,30 @@ struct State {
     closed: bool,
 }
 
-/// Keeps the desktop awake until dropped, or until the output goes.
-pub(crate) struct Awake {
+/// Keeps a compositor awake until dropped, or until the output with the pixel goes.
+pub(crate) struct Pixel {
     /// Closed to end the thread.
     end: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Awake {
-    /// Puts the pixel on `output` of the compositor at `socket`; returns when it is there, by `deadline`.
-    pub fn on(socket: &Path, output: &str, deadline: Timestamp) -> Result<Self, IdleError> {
-        let connection = link::open(socket)?;
-        let mut queue = connection.new_event_queue();
-        let mut state = State::default();
-        connection.display().get_registry(&queue.handle(), ());
-        // The first answer comes after the globals, the second after what the bound ones said at once.
-        for synced in 1..=2 {
-            connection.display().sync(&queue.handle(), ());
-            wait(&mut queue, &mut state, deadline, |state| state.synced == synced)?;
-        }
-        state.show(output, &queue.handle())?;
-        wait(&mut queue, &mut state, deadline, |state| state.shown || state.closed)?;
-        connection.display().sync(&queue.handle(), ());
-        wait(&mut queue, &mut state, deadline, |state| state.synced == 3)?;
+impl Pixel {
+    /// Has the pixel put up in the compositor at `socket`, soon; what is in the way is said in the log.
+    pub fn show(socket: &Path) -> io::Result<Self> {
         let (ended, end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
-        let thread = std::thread::Builder::new()
-            .name("lumen-awake".to_owned())
-            .spawn(move || stay(&mut queue, &mut state, &ended))?;
+        let socket = socket.to_owned();
+        let shows = move || match put_up(&socket) {
+            Ok((mut queue, mut state)) => stay(&mut queue, &mut state, &ended),
+            Err(error) => {
+                tracing::warn!(socket = %socket.display(), %error, "the desktop may go idle while somebody watches");
+            }
+        };
+        let thread = std::thread::Builder::new().name("lumen-awake".to_owned()).spawn(shows)?;
         Ok(Self { end: Some(end), thread: Some(thread) })
     }
 }
 
-impl Drop for Awake {
+impl Drop for Pixel {
     fn drop(&mut self) {
         self.end = None;
         if let Some(thread) = self.thread.take()
@@ -98,6 +91,21 @@ impl Drop for Awake {
             tracing::error!("the thread that keeps the desktop awake panicked");
         }
     }
+}
+
+/// Shows the pixel.
+fn put_up(socket: &Path) -> Result<(EventQueue<State>, State), IdleError> {
+    let deadline = clock::now() + LIMIT;
+    let connection = link::open(socket)?;
+    let mut queue = connection.new_event_queue();
+    let mut state = State::default();
+    connection.display().get_registry(&queue.handle(), ());
+    connection.display().sync(&queue.handle(), ());
+    wait(&mut queue, &mut state, deadline, |state| state.synced == 1)?;
+    state.show(&queue.handle())?;
+    wait(&mut queue, &mut state, deadline, |state| state.shown || state.closed)?;
+    tracing::info!(socket = %socket.display(), "the desktop stays awake");
+    Ok((queue, state))
 }
 
 fn wait(
@@ -124,9 +132,9 @@ fn stay(queue: &mut EventQueue<State>, state: &mut State, ended: &OwnedFd) {
 }
 
 impl State {
-    fn show(&mut self, output: &str, queue: &QueueHandle<Self>) -> Result<(), IdleError> {
-        let named = |(_, name): &&(WlOutput, Option<String>)| name.as_deref() == Some(output);
-        let output = &self.outputs.iter().find(named).ok_or(IdleError::Missing("such output"))?.0;
+    fn show(&mut self, queue: &QueueHandle<Self>) -> Result<(), IdleError> {
+        // The newest: the client's, where it has one of its own.
+        let output = self.outputs.last().ok_or(IdleError::Missing("output"))?;
         let compositor = self.compositor.as_ref().ok_or(IdleError::Missing("wl_compositor"))?;
         let shell = self.shell.as_ref().ok_or(IdleError::Missing("zwlr_layer_shell_v1"))?;
         self.manager.as_ref().ok_or(IdleError::Missing("zwp_idle_inhibit_manager_v1"))?;
@@ -169,33 +177,14 @@ impl Dispatch<WlRegistry, ()> for State {
         _: &Connection,
         queue: &QueueHandle<Self>,
     ) {
-        let wl_registry::Event::Global { name, interface, version } = event else { return };
+        let wl_registry::Event::Global { name, interface, .. } = event else { return };
         match interface.as_str() {
             "wl_compositor" => state.compositor = Some(registry.bind(name, 1, queue, ())),
             "wl_shm" => state.shm = Some(registry.bind(name, 1, queue, ())),
             "zwlr_layer_shell_v1" => state.shell = Some(registry.bind(name, 1, queue, ())),
             "zwp_idle_inhibit_manager_v1" => state.manager = Some(registry.bind(name, 1, queue, ())),
-            "wl_output" if version >= NAMES_SINCE => {
-                state.outputs.push((registry.bind(name, NAMES_SINCE, queue, ()), None));
-            }
+            "wl_output" => state.outputs.push(registry.bind(name, 1, queue, ())),
             _ => {}
-        }
-    }
-}
-
-impl Dispatch<WlOutput, ()> for State {
-    fn event(
-        state: &mut Self,
-        proxy: &WlOutput,
-        event: wl_output::Event,
-        (): &(),
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        if let wl_output::Event::Name { name } = event
-            && let Some(output) = state.outputs.iter_mut().find(|(output, _)| output.id() == proxy.id())
-        {
-            output.1 = Some(name);
         }
     }
 }
@@ -248,6 +237,7 @@ delegate_noop!(State: ZwpIdleInhibitManagerV1);
 delegate_noop!(State: ZwpIdleInhibitorV1);
 delegate_noop!(State: wl_region::WlRegion);
 delegate_noop!(State: wl_shm_pool::WlShmPool);
+delegate_noop!(State: ignore WlOutput);
 delegate_noop!(State: ignore WlShm);
 delegate_noop!(State: ignore wl_buffer::WlBuffer);
 delegate_noop!(State: ignore wl_surface::WlSurface);
