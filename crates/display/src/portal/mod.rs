@@ -37,8 +37,8 @@ pub(crate) const BACKEND: Backend = Backend { kind: DisplayKind::Portal, look, o
 const NAME: &str = "portal";
 /// For a look, all together.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
-/// Steps of a session that are answered by programs, beside the one that may be answered by a person.
-const STEPS: u32 = 6;
+/// Steps of a session that are answered by programs, beside the two that may be answered by a person.
+const STEPS: u32 = 5;
 
 /// How long the portal may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl Portal {
         waited_for: &str,
         future: impl Future<Output = Result<T, DisplayError>>,
     ) -> Result<T, DisplayError> {
-        let limit = self.patience.step * STEPS + self.patience.person;
+        let limit = self.patience.step * STEPS + self.patience.person * 2;
         bus::wait(NAME, waited_for, limit, future)
     }
 }

@@ -285,6 +285,9 @@ impl Session {
     ) -> Result<(), DisplayError> {
         let persistence = persistence.filter(|persistence| persistence.remembers);
         let mut remembered = persistence.and_then(|persistence| persistence.memory.read());
+        // That of wlroots has a person choose here already, others at the start.
+        let patience =
+            if method.name == "SelectSources" { self.patience.person } else { self.patience.step };
         loop {
             let token = self.link.token();
             let mut options = Options::clone(&options);
@@ -296,7 +299,7 @@ impl Session {
                 options.insert("restore_token", Value::from(remembered.clone()));
             }
             let body = (self.path(), options);
-            let failure = match self.link.request(method, &token, &body, self.patience.step).await {
+            let failure = match self.link.request(method, &token, &body, patience).await {
                 Ok(_) => return Ok(()),
                 Err(failure) => failure,
             };
