@@ -37,7 +37,7 @@ pub struct Finding {
 pub(crate) struct Backend {
     /// Its name in the configuration.
     pub kind: DisplayKind,
-    /// Looks, within two seconds and without changing anything, whether the desktop runs and could make an output.
+    /// Looks, within two seconds (gamescope, whose programs are asked one after the other: four) and without changing anything, whether the desktop runs and could make an output.
     pub look: fn(&DisplayConfig) -> Finding,
     /// Opens it. Cheap: outputs are made later.
     pub open: fn(&DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError>,

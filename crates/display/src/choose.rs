@@ -50,7 +50,7 @@ impl Chooser {
         self.requested
     }
 
-    /// Looks at every backend, side by side; takes two seconds at most. Changes nothing.
+    /// Looks at every backend, side by side; takes two seconds at most, four where gamescope is installed and hangs. Changes nothing.
     pub fn survey(&self) -> Vec<Finding> {
         look_at(&BACKENDS, &self.config)
     }

@@ -40,7 +40,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Makes an output and opens its capture; blocks for up to five seconds each. `lost` is the one that it replaces
+    /// Makes an output and opens its capture; blocks for as long as the backend allows itself and five seconds. `lost` is the one that it replaces
     /// because its desktop lost it.
     ///
     /// # Errors

@@ -286,8 +286,7 @@ impl Session {
         let persistence = persistence.filter(|persistence| persistence.remembers);
         let mut remembered = persistence.and_then(|persistence| persistence.memory.read());
         // That of wlroots has a person choose here already, others at the start.
-        let patience =
-            if method.name == "SelectSources" { self.patience.person } else { self.patience.step };
+        let patience = if method.name == "SelectSources" { self.patience.person } else { self.patience.step };
         loop {
             let token = self.link.token();
             let mut options = Options::clone(&options);
