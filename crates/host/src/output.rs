@@ -4,8 +4,8 @@ use lumen_capture::CaptureConfig;
 use lumen_display::DisplayKind;
 use lumen_media::display::{SetMode, SourceReport};
 use lumen_media::{
-    AppLaunch, ContainedApp, DisplayError, FrameSource, InputEvent, InputSink, Mode, PathReport,
-    VirtualDisplay, VirtualOutput, clock,
+    AppLaunch, ContainedApp, DisplayError, FrameSource, InputEvent, InputReport, InputSink, Mode, PathReport,
+    Timestamp, VirtualDisplay, VirtualOutput, clock,
 };
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -148,8 +148,19 @@ impl InputSwitch {
 
 impl InputSink for InputSwitch {
     fn send(&self, event: InputEvent) {
+        self.deliver(event, clock::now());
+    }
+
+    fn deliver(&self, event: InputEvent, received: Timestamp) {
         if let Some(sink) = &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            sink.send(event);
+            sink.deliver(event, received);
+        }
+    }
+
+    fn report(&self) -> InputReport {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(sink) => sink.report(),
+            None => InputReport::default(),
         }
     }
 }

@@ -7,7 +7,14 @@
 #![deny(missing_docs)]
 
 mod contacts;
+mod finger;
+mod keyboard;
 pub mod keymap;
 mod mapper;
+mod sink;
+mod wheel;
+mod wlroots;
 
 pub use mapper::{Accept, Dropped, Mapper, Placement};
+pub use sink::InputError;
+pub use wlroots::{WlrootsTarget, wlroots};

@@ -1,0 +1,359 @@
+//! Input, sent by the client, as programs on each desktop get it.
+
+use super::{NO_LINGER, watch};
+use crate::lab::{Lab, PATIENCE, wait_for};
+use lumen_lab::{Desktop, Mode, Sway, SwayOptions, patient, session_for};
+use lumen_testkit::input::Contact;
+use lumen_testkit::{Client, InputPacket, Stream, StreamRequest};
+use serde_json::Value;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+const WIDTH: u32 = 1264;
+const HEIGHT: u32 = 720;
+const BTN_LEFT: u64 = 0x110;
+
+fn request() -> StreamRequest {
+    StreamRequest::new(WIDTH, HEIGHT, 60)
+}
+
+/// What a desktop can take, and how it tells its programs.
+#[derive(Clone, Copy, Debug)]
+struct Ability {
+    /// As the status names it.
+    path: &'static str,
+    /// Fingers arrive as such; else the first one is the pointer.
+    touch: bool,
+    /// Text beyond the layout arrives.
+    text: bool,
+    /// Parts of a notch arrive as `axis_value120`; else as `axis` only.
+    fine_wheel: bool,
+}
+
+/// A stream of the test card with the keyboard focus, and what the card logged.
+struct Desk<'a> {
+    lab: &'a Lab,
+    /// `None` between streams.
+    stream: RefCell<Option<Stream>>,
+    /// Lines of the log that were looked at already.
+    seen: Cell<usize>,
+}
+
+impl Desk<'_> {
+    fn send(&self, packet: InputPacket) {
+        self.stream.borrow().as_ref().expect("it streams").send_input(packet).expect("queued");
+    }
+
+    fn end(&self) -> Stream {
+        self.stream.take().expect("it streams")
+    }
+
+    /// Waits for a line of this type that fits, after all that were found before.
+    fn find(&self, kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = crate::lab::now() + patient(PATIENCE);
+        loop {
+            let log = self.lab.input_log();
+            let found = log
+                .iter()
+                .enumerate()
+                .skip(self.seen.get())
+                .find(|(_, line)| line["type"] == kind && fits(line));
+            if let Some((index, line)) = found {
+                self.seen.set(index + 1);
+                return line.clone();
+            }
+            assert!(
+                crate::lab::now() < deadline,
+                "no fitting {kind} after {:#?}\n{}",
+                &log[self.seen.get().saturating_sub(3).min(log.len())..],
+                self.lab.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn key(&self, code: u64, state: &str) -> Value {
+        self.find("key", |line| line["code"] == code && line["state"] == state)
+    }
+
+    fn place(&self, kind: &str, x: f64, y: f64) {
+        let near = |line: &Value| {
+            let off = |key: &str, at: f64| (line[key].as_f64().unwrap_or(f64::NAN) - at).abs();
+            off("x", x) <= 1.01 && off("y", y) <= 1.01
+        };
+        self.find(kind, near);
+    }
+
+    /// The pointer is put somewhere, and the card sees it there.
+    fn point_at(&self, x: i16, y: i16) {
+        self.send(InputPacket::MousePosition { x, y, width: WIDTH as i16, height: HEIGHT as i16 });
+    }
+}
+
+/// Puts the pointer on the card and clicks, so that it has both foci.
+fn focus(desk: &Desk<'_>) {
+    let mut nudge = 0;
+    wait_for("the card to see the pointer", PATIENCE, || {
+        nudge = (nudge + 1) % 50;
+        desk.point_at(300 + nudge, 200);
+        std::thread::sleep(patient(Duration::from_millis(20)));
+        let log = desk.lab.input_log();
+        log.iter().any(|line| line["type"] == "pointer_motion").then_some(())
+    });
+    desk.send(InputPacket::MouseButton { down: true, button: 1 });
+    desk.send(InputPacket::MouseButton { down: false, button: 1 });
+    desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "released");
+    wait_for("the card to have the keyboard", PATIENCE, || {
+        let log = desk.lab.input_log();
+        let last = log
+            .iter()
+            .rev()
+            .find(|line| line["type"] == "keyboard_enter" || line["type"] == "keyboard_leave");
+        (last?["type"] == "keyboard_enter").then_some(())
+    });
+}
+
+fn keys(desk: &Desk<'_>) {
+    for (key, code) in [(0x41, 30), (0x5a, 44), (0x70, 59), (0x25, 105), (0x0d, 28), (0xbe, 52)] {
+        desk.send(InputPacket::key(true, key));
+        desk.send(InputPacket::key(false, key));
+        desk.key(code, "pressed");
+        desk.key(code, "released");
+    }
+    // Shift, held.
+    desk.send(InputPacket::key(true, 0xa0));
+    desk.send(InputPacket::key(true, 0x42));
+    desk.send(InputPacket::key(false, 0x42));
+    desk.send(InputPacket::key(false, 0xa0));
+    desk.key(42, "pressed");
+    let pressed = desk.key(48, "pressed");
+    assert_eq!(pressed["modifiers"]["depressed"], 1, "{pressed}");
+    desk.find("typed", |line| line["text"] == "B");
+    desk.key(42, "released");
+    desk.find("modifiers", |line| line["modifiers"]["depressed"] == 0);
+}
+
+fn pointer(desk: &Desk<'_>) {
+    let (right, bottom) = (WIDTH as i16 - 1, HEIGHT as i16 - 1);
+    for (x, y) in [(0, 0), (right, 0), (right, bottom), (0, bottom), (632, 180)] {
+        desk.point_at(x, y);
+        let place = |at: i16, side: u32| f64::from(at) * f64::from(side) / f64::from(side - 1);
+        desk.place("pointer_motion", place(x, WIDTH), place(y, HEIGHT));
+    }
+    desk.send(InputPacket::MouseMove { dx: 40, dy: -25 });
+    desk.place("pointer_motion", 632.5 + 40.0, 180.3 - 25.0);
+    for (button, code) in [(1, BTN_LEFT), (3, 0x111), (2, 0x112), (4, 0x113), (5, 0x114)] {
+        for (down, state) in [(true, "pressed"), (false, "released")] {
+            desk.send(InputPacket::MouseButton { down, button });
+            desk.find("button", |line| line["code"] == code && line["state"] == state);
+        }
+    }
+}
+
+fn wheel(desk: &Desk<'_>, fine: bool) {
+    let moved = |axis: &'static str, v120: i64| {
+        desk.find("axis_value120", |line| line["axis"] == axis && line["v120"] == v120)
+    };
+    desk.send(InputPacket::Scroll(-120));
+    moved("vertical", 120);
+    desk.send(InputPacket::Scroll(240));
+    moved("vertical", -240);
+    desk.send(InputPacket::ScrollHorizontal(120));
+    moved("horizontal", 120);
+    for (axis, packet) in
+        [("vertical", InputPacket::Scroll(-30)), ("horizontal", InputPacket::ScrollHorizontal(30))]
+    {
+        desk.send(packet);
+        if fine {
+            moved(axis, 30);
+        } else {
+            let part = desk.find("axis", |line| line["axis"] == axis);
+            let value = part["value"].as_f64().expect("a number");
+            assert!((2.0..=4.0).contains(&value), "a quarter of a notch: {part}");
+        }
+    }
+}
+
+fn finger(event: Contact, pointer: u32, x: f32, y: f32) -> InputPacket {
+    InputPacket::Touch { event, rotation: 0, pointer, x, y, pressure: 1.0, major: 0.0, minor: 0.0 }
+}
+
+fn pen(event: Contact, x: f32, y: f32) -> InputPacket {
+    InputPacket::Pen {
+        event,
+        tool: 1,
+        buttons: 0,
+        x,
+        y,
+        pressure: 0.5,
+        rotation: 0xffff,
+        tilt: 0xff,
+        major: 0.0,
+        minor: 0.0,
+    }
+}
+
+fn touch(desk: &Desk<'_>, real: bool) {
+    let place = |x: f64, y: f64| (x * f64::from(WIDTH), y * f64::from(HEIGHT));
+    for packets in [
+        [
+            finger(Contact::Down, 7, 0.5, 0.25),
+            finger(Contact::Move, 7, 0.75, 0.5),
+            finger(Contact::Up, 7, 0.75, 0.5),
+        ],
+        [pen(Contact::Down, 0.5, 0.25), pen(Contact::Move, 0.75, 0.5), pen(Contact::Up, 0.75, 0.5)],
+    ] {
+        let [down, moved, up] = packets;
+        let ((x, y), (to_x, to_y)) = (place(0.5, 0.25), place(0.75, 0.5));
+        desk.send(down);
+        if real {
+            desk.place("touch_down", x, y);
+        } else {
+            desk.place("pointer_motion", x, y);
+            desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "pressed");
+        }
+        // Only now: moves travel on another channel, and may overtake.
+        desk.send(moved);
+        desk.place(if real { "touch_motion" } else { "pointer_motion" }, to_x, to_y);
+        desk.send(up);
+        if real {
+            desk.find("touch_up", |_| true);
+        } else {
+            desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "released");
+        }
+    }
+    if real {
+        desk.send(finger(Contact::Down, 1, 0.1, 0.1));
+        desk.send(finger(Contact::Down, 2, 0.2, 0.2));
+        let first = desk.find("touch_down", |_| true)["id"].clone();
+        let second = desk.find("touch_down", |_| true)["id"].clone();
+        assert_ne!(first, second);
+        desk.send(finger(Contact::Up, 1, 0.1, 0.1));
+        desk.find("touch_up", |line| line["id"] == first);
+        desk.send(finger(Contact::Up, 2, 0.2, 0.2));
+        desk.find("touch_up", |line| line["id"] == second);
+    }
+}
+
+fn text(desk: &Desk<'_>, beyond: bool) {
+    let inside = ["h", "I", "?"];
+    let outside = ["é", "ß", "東", "🎉"];
+    for character in inside.iter().chain(if beyond { outside.iter() } else { [].iter() }) {
+        desk.send(InputPacket::Text((*character).to_owned()));
+        desk.find("typed", |line| line["text"] == *character);
+    }
+    // The layout is as before.
+    desk.send(InputPacket::key(true, 0x51));
+    desk.send(InputPacket::key(false, 0x51));
+    desk.key(16, "pressed");
+    desk.find("typed", |line| line["text"] == "q");
+    desk.key(16, "released");
+}
+
+/// What is held when a stream ends, however it ends, is let go on the desktop.
+fn releases(lab: &Lab, client: &Client, desk: &Desk<'_>) {
+    let hold = |desk: &Desk<'_>| {
+        desk.send(InputPacket::key(true, 0x41));
+        desk.send(InputPacket::key(true, 0xa2));
+        desk.key(30, "pressed");
+        desk.key(29, "pressed");
+        desk.send(InputPacket::MouseButton { down: true, button: 1 });
+        desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "pressed");
+    };
+    let let_go = |desk: &Desk<'_>| {
+        let start = desk.seen.get();
+        for (kind, code) in [("key", 30), ("key", 29), ("button", BTN_LEFT)] {
+            desk.seen.set(start);
+            desk.find(kind, |line| line["code"] == code && line["state"] == "released");
+        }
+        desk.seen.set(lab.input_log().len());
+    };
+    hold(desk);
+    // The network is gone: nothing is heard any more.
+    let fell_silent = crate::lab::now();
+    desk.end().kill();
+    let_go(desk);
+    println!("held input was let go {:?} after the network", crate::lab::now() - fell_silent);
+    let resume = || {
+        let stream = client.resume(&request(), &Default::default()).expect("resumed");
+        stream.next_frame(patient(PATIENCE)).expect("a frame");
+        stream
+    };
+    desk.stream.replace(Some(resume()));
+    hold(desk);
+    desk.end().disconnect(patient(PATIENCE));
+    let_go(desk);
+}
+
+/// Each event kind is sent by the client and arrives in the card's log.
+fn everything_arrives(desktop: &impl Desktop, ability: Ability) {
+    let mut lab = Lab::start_in(desktop.env(), NO_LINGER);
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "testcard", &request());
+    watch(&lab, &stream, &request(), if lumen_lab::in_vm() { 2 } else { 5 }, 0);
+    let desk = Desk { lab: &lab, stream: RefCell::new(Some(stream)), seen: Cell::new(0) };
+    focus(&desk);
+    keys(&desk);
+    pointer(&desk);
+    wheel(&desk, ability.fine_wheel);
+    touch(&desk, ability.touch);
+    text(&desk, ability.text);
+    flood(&desk);
+    let input = lab.status()["sessions"][0]["input"].clone();
+    println!("input by {input}");
+    assert_eq!(input["path"], ability.path, "{input}");
+    releases(&lab, &client, &desk);
+    let _ = client.cancel();
+    drop(desk);
+    lab.stop_host();
+}
+
+/// 10 000 events a second for a second: every key and button arrives.
+fn flood(desk: &Desk<'_>) {
+    let before = desk.lab.input_log().len();
+    desk.seen.set(before);
+    let count = if lumen_lab::in_vm() { 200 } else { 1000 };
+    for round in 0..count {
+        desk.send(InputPacket::key(true, 0x41));
+        for step in 0..6_i16 {
+            let way = if (round + i32::from(step)) % 2 == 0 { 1 } else { -1 };
+            desk.send(InputPacket::MouseMove { dx: way, dy: way });
+        }
+        desk.send(InputPacket::MouseButton { down: true, button: 3 });
+        desk.send(InputPacket::MouseButton { down: false, button: 3 });
+        desk.send(InputPacket::key(false, 0x41));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pairs = |log: &[Value]| {
+        let of = |kind: &str, code: u64, state: &str| {
+            log.iter()
+                .filter(|line| line["type"] == kind && line["code"] == code && line["state"] == state)
+                .count()
+        };
+        [
+            of("key", 30, "pressed"),
+            of("key", 30, "released"),
+            of("button", 0x111, "pressed"),
+            of("button", 0x111, "released"),
+        ]
+    };
+    let mut seen = [0; 4];
+    let wanted = [count as usize; 4];
+    let deadline = crate::lab::now() + patient(PATIENCE);
+    while seen != wanted {
+        assert!(crate::lab::now() < deadline, "{seen:?} of {wanted:?}");
+        std::thread::sleep(Duration::from_millis(20));
+        seen = pairs(&desk.lab.input_log()[before..]);
+    }
+    desk.seen.set(desk.lab.input_log().len());
+}
+
+#[test]
+fn sway_gets_everything() {
+    let Some(session) = session_for("input to sway", &["sway", "wayland-info"]) else { return };
+    // A second monitor beside the streamed one.
+    let options = SwayOptions { outputs: vec![Mode::new(800, 600, 60.0)], ..SwayOptions::default() };
+    let sway = Sway::start(&session, &options).expect("sway starts");
+    let ability = Ability { path: "wlr-virtual-pointer", touch: false, text: true, fine_wheel: false };
+    everything_arrives(&sway, ability);
+}
