@@ -11,6 +11,7 @@ mod choose;
 mod gamescope;
 mod hyprland;
 mod inhibit;
+mod input;
 mod journal;
 mod kind;
 mod kwin;

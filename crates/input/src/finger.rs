@@ -11,6 +11,11 @@ pub(crate) struct FingerPointer {
 }
 
 impl FingerPointer {
+    /// Whether a finger is the pointer now.
+    pub fn is_down(&self) -> bool {
+        self.leading.is_some()
+    }
+
     /// The pointer's events for a finger's; other fingers do nothing until the leading one is lifted.
     pub fn touch(&mut self, id: u32, phase: TouchPhase, x: f64, y: f64) -> [Option<InputEvent>; 2] {
         let moved = Some(InputEvent::PointerAbsolute { x, y });

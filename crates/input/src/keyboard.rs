@@ -109,6 +109,11 @@ impl Keyboard {
         (after != before).then_some(after)
     }
 
+    /// The desktop says what is in force.
+    pub fn told(&mut self, depressed: u32, latched: u32, locked: u32, group: u32) {
+        self.state.update_mask(depressed, latched, locked, 0, 0, group);
+    }
+
     /// The modifiers in force.
     pub fn modifiers(&self) -> Modifiers {
         let state = &self.state;

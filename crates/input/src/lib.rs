@@ -10,11 +10,13 @@ mod contacts;
 mod finger;
 mod keyboard;
 pub mod keymap;
+mod libei;
 mod mapper;
 mod sink;
 mod wheel;
 mod wlroots;
 
+pub use libei::{LibeiTarget, Place, Socket, Typist, libei};
 pub use mapper::{Accept, Dropped, Mapper, Placement};
 pub use sink::InputError;
 pub use wlroots::{WlrootsTarget, wlroots};

@@ -4,8 +4,7 @@ use super::display_config::{self, Head, until};
 use super::peer::{DESKTOP, Peer};
 use super::session::{self, Offer, Session};
 use super::topology::{Desk, desk_of};
-use super::{NAME, find, surroundings};
-use crate::no_input::NoInput;
+use super::{NAME, find, input, surroundings};
 use crate::{DisplayConfig, bus};
 use lumen_media::{
     AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest,
@@ -79,6 +78,8 @@ pub(super) async fn make(
     );
 
     let node = session.node;
+    let size = (effective_mode.width(), effective_mode.height());
+    let input = input::sink(&peer, &session, size);
     let pending = head.is_none().then(|| Pending { id, mode, before: before.connectors() });
     let keepalive = Keepalive {
         watch: bus::spawn(watch(peer.clone(), session.clone(), desk.clone(), closed, changes, pending)),
@@ -89,12 +90,12 @@ pub(super) async fn make(
         source: OutputSource::PipeWire(PipeWireTarget {
             remote_fd: None,
             node: NodeTarget::Id(node),
-            size: Some((effective_mode.width(), effective_mode.height())),
+            size: Some(size),
             rate: RateRequest::UpTo(effective_mode),
             cursor_metadata: true,
         }),
         effective_mode,
-        input: NoInput::of(NAME),
+        input,
         env,
         set_mode: None,
         lasting: false,

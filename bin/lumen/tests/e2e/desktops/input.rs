@@ -2,7 +2,7 @@
 
 use super::{NO_LINGER, watch};
 use crate::lab::{Lab, PATIENCE, wait_for};
-use lumen_lab::{Desktop, Mode, Sway, SwayOptions, patient, session_for};
+use lumen_lab::{Desktop, Mode, Mutter, MutterOptions, Sway, SwayOptions, patient, session_for};
 use lumen_testkit::input::Contact;
 use lumen_testkit::{Client, InputPacket, Stream, StreamRequest};
 use serde_json::Value;
@@ -356,4 +356,13 @@ fn sway_gets_everything() {
     let sway = Sway::start(&session, &options).expect("sway starts");
     let ability = Ability { path: "wlr-virtual-pointer", touch: false, text: true, fine_wheel: false };
     everything_arrives(&sway, ability);
+}
+
+#[test]
+fn mutter_gets_everything() {
+    let Some(session) = session_for("input to mutter", &["mutter", "wayland-info"]) else { return };
+    let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)], ..MutterOptions::default() };
+    let mutter = Mutter::start(&session, &options).expect("mutter starts");
+    let ability = Ability { path: "libei", touch: true, text: true, fine_wheel: true };
+    everything_arrives(&mutter, ability);
 }
