@@ -29,7 +29,8 @@ pub(super) fn sink(peer: &Peer, session: &Arc<Session>, size: (u32, u32)) -> Arc
         bus::wait(DESKTOP, "a socket for input", SOCKET_LIMIT, session.connect_input(&peer))
             .map_err(|error| input_error(DESKTOP, error))
     });
-    lumen_input::libei(LibeiTarget { desktop: DESKTOP, place, typist: Some(typist) }, socket)
+    let target = LibeiTarget { desktop: DESKTOP, place, typist: Some(typist), whole_notches: true };
+    lumen_input::libei(target, socket)
 }
 
 /// The X11 keysym of a character: Latin-1 as it is, others from 0x01000000.

@@ -14,6 +14,9 @@ use reis::event::DeviceCapability as Capability;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+/// Logical pixels of a notch where scrolling is smooth.
+const SMOOTH_PER_NOTCH: f64 = 10.0;
+
 /// Which part of the desktop is streamed: positions land there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
@@ -39,6 +42,8 @@ pub struct LibeiTarget {
     pub place: Place,
     /// For characters beyond the layout.
     pub typist: Option<Typist>,
+    /// Its wheels turn by whole notches only: parts of one go as smooth scrolling.
+    pub whole_notches: bool,
 }
 
 /// Asks the desktop for a socket; within a few seconds.
@@ -52,12 +57,15 @@ pub fn libei(target: LibeiTarget, socket: Socket) -> Arc<dyn InputSink> {
 
 /// As [`libei`], with another way for when no socket is to be had.
 pub(crate) fn libei_or(target: LibeiTarget, mut socket: Socket, mut other: Option<Connect>) -> Arc<dyn InputSink> {
-    let LibeiTarget { desktop, place, typist } = target;
+    let LibeiTarget { desktop, place, typist, whole_notches } = target;
     let typist = Arc::new(std::sync::Mutex::new(typist));
     let connect: Connect = Box::new(move || {
         let connected = socket().and_then(|fd| Libei::connect(desktop, fd, place.clone(), typist.clone()));
         match (connected, &mut other) {
-            (Ok(driver), _) => Ok(Box::new(driver) as Box<dyn Driver>),
+            (Ok(mut driver), _) => {
+                driver.whole_notches = whole_notches;
+                Ok(Box::new(driver) as Box<dyn Driver>)
+            }
             (Err(error), Some(other)) => {
                 tracing::debug!(%error, "no libei");
                 other()
@@ -74,6 +82,7 @@ struct Libei {
     devices: Devices,
     place: Place,
     finger: FingerPointer,
+    whole_notches: bool,
     /// Who types what the layout lacks; shared with the connections that come after this one.
     typist: Arc<std::sync::Mutex<Option<Typist>>>,
 }
@@ -87,7 +96,7 @@ impl Libei {
     ) -> Result<Self, InputError> {
         let link = Link::open(desktop, socket)?;
         let devices = Devices::default();
-        Ok(Self { desktop, link, devices, place, finger: FingerPointer::default(), typist })
+        Ok(Self { desktop, link, devices, place, finger: FingerPointer::default(), whole_notches: false, typist })
     }
 
     /// Handles what the desktop said.
@@ -129,7 +138,12 @@ impl Libei {
         let device = self.devices.with(&wanted).or_else(|| self.devices.with(&wanted[..1]));
         let Some(device) = device else { return Applied::NotYet };
         let Some(scroll) = device.interface::<ei::Scroll>() else { return Applied::Never };
-        scroll.scroll_discrete(horizontal, vertical);
+        if self.whole_notches && (horizontal % 120 != 0 || vertical % 120 != 0) {
+            let smooth = |v120: i32| (f64::from(v120) * SMOOTH_PER_NOTCH / 120.0) as f32;
+            scroll.scroll(smooth(horizontal), smooth(vertical));
+        } else {
+            scroll.scroll_discrete(horizontal, vertical);
+        }
         self.link.frame(&device);
         Applied::Sent
     }

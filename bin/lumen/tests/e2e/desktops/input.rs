@@ -151,8 +151,14 @@ fn pointer(desk: &Desk<'_>) {
 }
 
 fn wheel(desk: &Desk<'_>, fine: bool) {
+    // Some desktops tell several notches one by one.
     let moved = |axis: &'static str, v120: i64| {
-        desk.find("axis_value120", |line| line["axis"] == axis && line["v120"] == v120)
+        let mut sum = 0;
+        while sum != v120 {
+            let line = desk.find("axis_value120", |line| line["axis"] == axis);
+            sum += line["v120"].as_i64().expect("a number");
+            assert!(sum.abs() <= v120.abs() && sum.signum() == v120.signum(), "{line}");
+        }
     };
     desk.send(InputPacket::Scroll(-120));
     moved("vertical", 120);
@@ -363,6 +369,6 @@ fn mutter_gets_everything() {
     let Some(session) = session_for("input to mutter", &["mutter", "wayland-info"]) else { return };
     let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)], ..MutterOptions::default() };
     let mutter = Mutter::start(&session, &options).expect("mutter starts");
-    let ability = Ability { path: "libei", touch: true, text: true, fine_wheel: true };
+    let ability = Ability { path: "libei", touch: true, text: true, fine_wheel: false };
     everything_arrives(&mutter, ability);
 }
