@@ -16,7 +16,7 @@ mod sink;
 mod wheel;
 mod wlroots;
 
-pub use libei::{LibeiTarget, Place, Socket, Typist, libei};
+pub use libei::{Beyond, LibeiTarget, Place, Socket, Typist, libei};
 pub use mapper::{Accept, Dropped, Mapper, Placement};
 pub use sink::InputError;
 pub use wlroots::{WlrootsTarget, wlroots};

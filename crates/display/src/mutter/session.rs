@@ -107,14 +107,6 @@ impl Session {
         Ok(fd.into())
     }
 
-    /// Presses and releases a key that types `symbol` (an X11 keysym), in the way from before libei.
-    pub async fn type_symbol(&self, peer: &Peer, symbol: u32) -> Result<(), DisplayError> {
-        for pressed in [true, false] {
-            peer.call(self.address(), "NotifyKeyboardKeysym", &(symbol, pressed)).await?;
-        }
-        Ok(())
-    }
-
     /// Ends the session.
     pub async fn stop(&self, peer: &Peer) -> Result<(), DisplayError> {
         peer.call(self.address(), "Stop", &()).await.map(|_| ())

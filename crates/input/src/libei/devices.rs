@@ -31,7 +31,9 @@ pub(super) struct Region {
 impl Region {
     /// A place given in parts of the output.
     pub fn locate(&self, x: f64, y: f64) -> (f32, f32) {
-        let at = |start: f64, length: f64, part: f64| (start + (part.clamp(0.0, 1.0) * length).min(length - EDGE)) as f32;
+        let at = |start: f64, length: f64, part: f64| {
+            (start + (part.clamp(0.0, 1.0) * length).min(length - EDGE)) as f32
+        };
         (at(self.x, self.width, x), at(self.y, self.height, y))
     }
 }
@@ -98,7 +100,9 @@ impl Devices {
             let read = keymap.fd.try_clone().and_then(|fd| File::from(fd).read_exact_at(&mut bytes, 0));
             bytes.retain(|byte| *byte != 0);
             let text = String::from_utf8(bytes).ok().filter(|_| read.is_ok());
-            self.keyboard = text.and_then(Keyboard::of_text);
+            if let Some(keyboard) = text.and_then(Keyboard::of_text) {
+                self.keyboard = Some(keyboard);
+            }
         }
         // Whoever knows version 3 waits for this before it resumes the device.
         if device.device().version() >= 3 {
@@ -136,7 +140,8 @@ impl Devices {
 
     /// The first device that takes events and has all of these.
     pub fn with(&self, capabilities: &[Capability]) -> Option<Device> {
-        let has_all = |device: &&Device| capabilities.iter().all(|capability| device.has_capability(*capability));
+        let has_all =
+            |device: &&Device| capabilities.iter().all(|capability| device.has_capability(*capability));
         self.ready().find(has_all).cloned()
     }
 

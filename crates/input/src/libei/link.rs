@@ -71,7 +71,11 @@ impl Link {
     }
 
     /// Waits until something arrives, `wake` can be read or `deadline` passes; reads.
-    pub fn wait(&mut self, wake: Option<BorrowedFd<'_>>, deadline: Option<Timestamp>) -> Result<(), InputError> {
+    pub fn wait(
+        &mut self,
+        wake: Option<BorrowedFd<'_>>,
+        deadline: Option<Timestamp>,
+    ) -> Result<(), InputError> {
         wait(self.desktop, &self.context, self.unsent, wake, deadline)
     }
 }
@@ -102,7 +106,11 @@ fn wait(
     Ok(())
 }
 
-fn greet(desktop: &'static str, context: &ei::Context, deadline: Timestamp) -> Result<HandshakeResp, InputError> {
+fn greet(
+    desktop: &'static str,
+    context: &ei::Context,
+    deadline: Timestamp,
+) -> Result<HandshakeResp, InputError> {
     let lost = |cause: String| InputError::Lost { desktop, cause };
     let mut handshaker = EiHandshaker::new("Lumen", ei::handshake::ContextType::Sender);
     loop {
@@ -110,7 +118,9 @@ fn greet(desktop: &'static str, context: &ei::Context, deadline: Timestamp) -> R
             let event = match result {
                 PendingRequestResult::Request(event) => event,
                 PendingRequestResult::ParseError(error) => return Err(lost(error.to_string())),
-                PendingRequestResult::InvalidObject(id) => return Err(lost(format!("it spoke of an unknown object {id}"))),
+                PendingRequestResult::InvalidObject(id) => {
+                    return Err(lost(format!("it spoke of an unknown object {id}")));
+                }
             };
             let greeted = handshaker.handle_event(event).map_err(|error| lost(error.to_string()))?;
             if let Some(greeted) = greeted {

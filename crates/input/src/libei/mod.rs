@@ -5,6 +5,7 @@ mod link;
 
 use crate::finger::FingerPointer;
 use crate::keyboard::{Keyboard, Stroke};
+use crate::keymap::{KEY_LEFTCTRL, KEY_LEFTSHIFT};
 use crate::sink::{Applied, Connect, Driver, InputError, start};
 use devices::Devices;
 use link::Link;
@@ -12,7 +13,7 @@ use lumen_media::{InputEvent, InputSink, Timestamp, TouchPhase};
 use reis::ei;
 use reis::event::DeviceCapability as Capability;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Logical pixels of a notch where scrolling is smooth.
 const SMOOTH_PER_NOTCH: f64 = 10.0;
@@ -34,6 +35,16 @@ pub enum Place {
 /// Types characters that the keyboard layout lacks, where libei cannot; says whether it did.
 pub type Typist = Box<dyn FnMut(char) -> bool + Send>;
 
+/// How characters are typed that the keyboard layout lacks, where the desktop does not take text as such.
+pub enum Beyond {
+    /// Not at all.
+    Nothing,
+    /// In another way than libei.
+    Typist(Typist),
+    /// As people do: Ctrl+Shift+U, the number, space. Input methods (IBus) and GTK understand it.
+    Number,
+}
+
 /// Where events go.
 pub struct LibeiTarget {
     /// Name in logs and errors.
@@ -41,7 +52,9 @@ pub struct LibeiTarget {
     /// The streamed part.
     pub place: Place,
     /// For characters beyond the layout.
-    pub typist: Option<Typist>,
+    pub beyond: Beyond,
+    /// XKB's names of layout and variant, where the desktop does not tell its keymap.
+    pub layout: Option<(String, String)>,
     /// Its wheels turn by whole notches only: parts of one go as smooth scrolling.
     pub whole_notches: bool,
 }
@@ -56,14 +69,20 @@ pub fn libei(target: LibeiTarget, socket: Socket) -> Arc<dyn InputSink> {
 }
 
 /// As [`libei`], with another way for when no socket is to be had.
-pub(crate) fn libei_or(target: LibeiTarget, mut socket: Socket, mut other: Option<Connect>) -> Arc<dyn InputSink> {
-    let LibeiTarget { desktop, place, typist, whole_notches } = target;
-    let typist = Arc::new(std::sync::Mutex::new(typist));
+pub(crate) fn libei_or(
+    target: LibeiTarget,
+    mut socket: Socket,
+    mut other: Option<Connect>,
+) -> Arc<dyn InputSink> {
+    let LibeiTarget { desktop, place, beyond, layout, whole_notches } = target;
+    let beyond = Arc::new(Mutex::new(beyond));
     let connect: Connect = Box::new(move || {
-        let connected = socket().and_then(|fd| Libei::connect(desktop, fd, place.clone(), typist.clone()));
+        let connected = socket().and_then(|fd| Libei::connect(desktop, fd, place.clone(), beyond.clone()));
         match (connected, &mut other) {
             (Ok(mut driver), _) => {
                 driver.whole_notches = whole_notches;
+                driver.devices.keyboard =
+                    layout.as_ref().and_then(|(layout, variant)| Keyboard::of_layout(layout, variant));
                 Ok(Box::new(driver) as Box<dyn Driver>)
             }
             (Err(error), Some(other)) => {
@@ -83,8 +102,8 @@ struct Libei {
     place: Place,
     finger: FingerPointer,
     whole_notches: bool,
-    /// Who types what the layout lacks; shared with the connections that come after this one.
-    typist: Arc<std::sync::Mutex<Option<Typist>>>,
+    /// Shared with the connections that come after this one.
+    beyond: Arc<Mutex<Beyond>>,
 }
 
 impl Libei {
@@ -92,11 +111,19 @@ impl Libei {
         desktop: &'static str,
         socket: OwnedFd,
         place: Place,
-        typist: Arc<std::sync::Mutex<Option<Typist>>>,
+        beyond: Arc<Mutex<Beyond>>,
     ) -> Result<Self, InputError> {
         let link = Link::open(desktop, socket)?;
         let devices = Devices::default();
-        Ok(Self { desktop, link, devices, place, finger: FingerPointer::default(), whole_notches: false, typist })
+        Ok(Self {
+            desktop,
+            link,
+            devices,
+            place,
+            finger: FingerPointer::default(),
+            whole_notches: false,
+            beyond,
+        })
     }
 
     /// Handles what the desktop said.
@@ -218,12 +245,42 @@ impl Libei {
         }
         // What was typed before must be there first.
         let _ = self.link.flush();
-        let mut typist = self.typist.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if typist.as_mut().is_some_and(|typist| typist(character)) { Applied::Sent } else { Applied::Never }
+        let beyond = self.beyond.clone();
+        let mut beyond = beyond.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *beyond {
+            Beyond::Nothing => Applied::Never,
+            Beyond::Typist(typist) => {
+                if typist(character) {
+                    Applied::Sent
+                } else {
+                    Applied::Never
+                }
+            }
+            Beyond::Number => self.number(character),
+        }
+    }
+
+    /// Types the number of a character for an input method.
+    fn number(&mut self, character: char) -> Applied {
+        let Some(keyboard) = &self.devices.keyboard else { return Applied::Never };
+        let digits = format!("{:x} ", u32::from(character));
+        let strokes: Option<Vec<Stroke>> = digits.chars().map(|digit| keyboard.stroke(digit)).collect();
+        let (Some(strokes), Some(letter)) = (strokes, keyboard.stroke('u')) else { return Applied::Never };
+        for code in [KEY_LEFTCTRL, KEY_LEFTSHIFT, letter.code] {
+            self.key(code, true);
+        }
+        for code in [letter.code, KEY_LEFTSHIFT, KEY_LEFTCTRL] {
+            self.key(code, false);
+        }
+        strokes.into_iter().map(|stroke| self.stroke(stroke)).last().unwrap_or(Applied::Never)
     }
 
     fn stroke(&mut self, stroke: Stroke) -> Applied {
-        let held = self.devices.keyboard.as_ref().map_or(Vec::new(), |keyboard: &Keyboard| keyboard.keys_for(stroke.mask));
+        let held = self
+            .devices
+            .keyboard
+            .as_ref()
+            .map_or(Vec::new(), |keyboard: &Keyboard| keyboard.keys_for(stroke.mask));
         for code in &held {
             self.key(*code, true);
         }
@@ -245,7 +302,9 @@ impl Driver for Libei {
         match event {
             InputEvent::Key { code, pressed } => self.key(*code, *pressed),
             InputEvent::Button { code, pressed } => self.button(*code, *pressed),
-            InputEvent::Scroll { horizontal_v120, vertical_v120 } => self.scroll(*horizontal_v120, *vertical_v120),
+            InputEvent::Scroll { horizontal_v120, vertical_v120 } => {
+                self.scroll(*horizontal_v120, *vertical_v120)
+            }
             InputEvent::PointerMotion { dx, dy } => self.motion(*dx, *dy),
             InputEvent::PointerAbsolute { x, y } => self.position(*x, *y),
             InputEvent::Touch { id, phase, x, y } => self.touch(*id, *phase, *x, *y),

@@ -17,6 +17,17 @@ fn request() -> StreamRequest {
     StreamRequest::new(WIDTH, HEIGHT, 60)
 }
 
+/// What becomes of text that the keyboard layout lacks.
+#[derive(Clone, Copy, Debug)]
+enum Text {
+    /// A key types it.
+    Typed,
+    /// An input method gets its number: Ctrl+Shift+U, digits, space.
+    Number,
+    /// Nothing.
+    Lost,
+}
+
 /// What a desktop can take, and how it tells its programs.
 #[derive(Clone, Copy, Debug)]
 struct Ability {
@@ -24,8 +35,7 @@ struct Ability {
     path: &'static str,
     /// Fingers arrive as such; else the first one is the pointer.
     touch: bool,
-    /// Text beyond the layout arrives.
-    text: bool,
+    text: Text,
     /// Parts of a notch arrive as `axis_value120`; else as `axis` only.
     fine_wheel: bool,
 }
@@ -241,12 +251,24 @@ fn touch(desk: &Desk<'_>, real: bool) {
     }
 }
 
-fn text(desk: &Desk<'_>, beyond: bool) {
-    let inside = ["h", "I", "?"];
-    let outside = ["é", "ß", "東", "🎉"];
-    for character in inside.iter().chain(if beyond { outside.iter() } else { [].iter() }) {
-        desk.send(InputPacket::Text((*character).to_owned()));
-        desk.find("typed", |line| line["text"] == *character);
+fn text(desk: &Desk<'_>, beyond: Text) {
+    let typed = |text: &str| {
+        desk.find("typed", |line| line["text"] == text);
+    };
+    for character in ["h", "I", "?", "é", "ß", "東", "🎉"] {
+        desk.send(InputPacket::Text(character.to_owned()));
+        match beyond {
+            _ if character.is_ascii() => typed(character),
+            Text::Typed => typed(character),
+            Text::Number => {
+                // With Control and Shift down U types a control character.
+                let pressed = desk.key(22, "pressed");
+                assert_eq!(pressed["modifiers"]["depressed"], 5, "{pressed}");
+                let number = format!("{:x} ", u32::from(character.chars().next().expect("one")));
+                number.chars().for_each(|digit| typed(&digit.to_string()));
+            }
+            Text::Lost => {}
+        }
     }
     // The layout is as before.
     desk.send(InputPacket::key(true, 0x51));
@@ -360,7 +382,7 @@ fn sway_gets_everything() {
     // A second monitor beside the streamed one.
     let options = SwayOptions { outputs: vec![Mode::new(800, 600, 60.0)], ..SwayOptions::default() };
     let sway = Sway::start(&session, &options).expect("sway starts");
-    let ability = Ability { path: "wlr-virtual-pointer", touch: false, text: true, fine_wheel: false };
+    let ability = Ability { path: "wlr-virtual-pointer", touch: false, text: Text::Typed, fine_wheel: false };
     everything_arrives(&sway, ability);
 }
 
@@ -369,6 +391,6 @@ fn mutter_gets_everything() {
     let Some(session) = session_for("input to mutter", &["mutter", "wayland-info"]) else { return };
     let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)], ..MutterOptions::default() };
     let mutter = Mutter::start(&session, &options).expect("mutter starts");
-    let ability = Ability { path: "libei", touch: true, text: true, fine_wheel: false };
+    let ability = Ability { path: "libei", touch: true, text: Text::Number, fine_wheel: false };
     everything_arrives(&mutter, ability);
 }
