@@ -25,7 +25,7 @@ mod wlroots;
 pub use backend::{Finding, State};
 pub use choose::Chooser;
 pub use kind::{DisplayKind, UnknownDisplay};
-pub use kwin::setup as kwin_setup;
+pub use kwin::{kwin_input, setup as kwin_setup};
 pub use session::SessionEnvironment;
 
 use std::path::PathBuf;

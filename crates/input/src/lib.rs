@@ -7,15 +7,18 @@
 #![deny(missing_docs)]
 
 mod contacts;
+mod fake_input;
 mod finger;
 mod keyboard;
 pub mod keymap;
+mod kwin;
 mod libei;
 mod mapper;
 mod sink;
 mod wheel;
 mod wlroots;
 
+pub use kwin::{KwinTarget, kwin};
 pub use libei::{Beyond, LibeiTarget, Place, Socket, Typist, libei};
 pub use mapper::{Accept, Dropped, Mapper, Placement};
 pub use sink::InputError;
