@@ -37,8 +37,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 const TYPING: Duration = Duration::from_millis(300);
 /// `wl_pointer.axis` of a notch.
 const AXIS_PER_NOTCH: f64 = 15.0;
-/// The right and bottom edges belong to the next output, so positions end before them, in logical pixels.
-const EDGE: f64 = 1.0 / 64.0;
+/// The right and bottom edges belong to the next monitor, and KWin rounds: positions end a logical pixel before them.
+const EDGE: f64 = 1.0;
 /// Positions are given with the version that has them.
 const ABSOLUTE: u32 = 3;
 const KEYS: u32 = 4;
@@ -99,18 +99,20 @@ fn lost(cause: impl ToString) -> InputError {
 
 impl FakeInput {
     fn connect(socket: &Path, output: &str) -> Result<Self, InputError> {
-        let connection = lumen_wayland::open(socket).map_err(|error| lost(format!("{}: {error}", socket.display())))?;
+        let connection =
+            lumen_wayland::open(socket).map_err(|error| lost(format!("{}: {error}", socket.display())))?;
         let mut queue = connection.new_event_queue::<State>();
         let handle = queue.handle();
         let mut state = State::default();
         let registry = connection.display().get_registry(&handle, ());
         let deadline = clock::now() + LIMIT;
         roundtrip(&connection, &mut queue, &mut state, deadline)?;
-        let device: OrgKdeKwinFakeInput = bind(&state, &registry, &handle, 6).ok_or_else(|| InputError::Unsupported {
-            desktop: KWIN,
-            cause: "it neither hands out a socket of libei nor shows org_kde_kwin_fake_input".into(),
-            remedy: "Let Lumen in with `lumen setup`, or log into Plasma 6.1 or newer".into(),
-        })?;
+        let device: OrgKdeKwinFakeInput =
+            bind(&state, &registry, &handle, 6).ok_or_else(|| InputError::Unsupported {
+                desktop: KWIN,
+                cause: "it neither hands out a socket of libei nor shows org_kde_kwin_fake_input".into(),
+                remedy: "Let Lumen in with `lumen setup`, or log into Plasma 6.1 or newer".into(),
+            })?;
         device.authenticate("Lumen".into(), "input of the client that watches".into());
         if let Some(manager) = bind::<ZxdgOutputManagerV1>(&state, &registry, &handle, 3) {
             let outputs = state.globals.iter().filter(|(_, interface, _)| interface == "wl_output");
@@ -165,7 +167,9 @@ impl FakeInput {
                 self.fingers.insert(id);
                 self.device.touch_down(id, x, y);
             }
-            (TouchPhase::Move, Some((x, y))) if self.fingers.contains(&id) => self.device.touch_motion(id, x, y),
+            (TouchPhase::Move, Some((x, y))) if self.fingers.contains(&id) => {
+                self.device.touch_motion(id, x, y)
+            }
             (TouchPhase::Up, _) if self.fingers.remove(&id) => self.device.touch_up(id),
             (TouchPhase::Cancel, _) => {
                 self.fingers.clear();
@@ -248,12 +252,18 @@ fn roundtrip(
     }
 }
 
-fn bind<P>(state: &State, registry: &wl_registry::WlRegistry, handle: &QueueHandle<State>, up_to: u32) -> Option<P>
+fn bind<P>(
+    state: &State,
+    registry: &wl_registry::WlRegistry,
+    handle: &QueueHandle<State>,
+    up_to: u32,
+) -> Option<P>
 where
     P: Proxy + 'static,
     State: Dispatch<P, ()>,
 {
-    let (name, _, version) = state.globals.iter().find(|(_, interface, _)| interface == P::interface().name)?;
+    let (name, _, version) =
+        state.globals.iter().find(|(_, interface, _)| interface == P::interface().name)?;
     Some(registry.bind(*name, (*version).min(up_to), handle, ()))
 }
 

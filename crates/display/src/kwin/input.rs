@@ -37,16 +37,19 @@ pub(crate) fn sink(config: &DisplayConfig, socket: &Path, output: &str) -> Arc<d
 }
 
 fn ask(config: &DisplayConfig, socket: &Path) -> Result<(OwnedFd, zbus::Connection), DisplayError> {
-    let address = config.session.bus_address().ok_or_else(|| DisplayError::Absent {
-        backend: KWIN,
-        looked_for: "the session bus".into(),
-    })?;
+    let address = config
+        .session
+        .bus_address()
+        .ok_or_else(|| DisplayError::Absent { backend: KWIN, looked_for: "the session bus".into() })?;
     // The bus may be another session's than the socket.
     let (on_bus, at_socket) = (Facts::ask(config, TALK).pid, listener(socket));
     if let (Some(on_bus), Some(at_socket)) = (on_bus, at_socket)
         && i64::from(on_bus) != i64::from(at_socket)
     {
-        return Err(DisplayError::Absent { backend: KWIN, looked_for: "the same KWin on the session bus".into() });
+        return Err(DisplayError::Absent {
+            backend: KWIN,
+            looked_for: "the same KWin on the session bus".into(),
+        });
     }
     let failed = |error: zbus::Error| DisplayError::Gone { backend: KWIN, cause: error.to_string() };
     bus::wait(KWIN, "a socket for input", LIMIT, async {

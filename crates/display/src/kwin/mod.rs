@@ -15,8 +15,8 @@ use crate::{DisplayConfig, DisplayKind};
 use facts::Facts;
 use link::{KWIN, Link, Stopped, Until};
 use lumen_media::{
-    AppLaunch, DisplayError, InputSink, Mode, OutputSource, PathReport, PipeWireTarget, RateRequest, VirtualDisplay,
-    VirtualOutput,
+    AppLaunch, DisplayError, InputSink, Mode, OutputSource, PathReport, PipeWireTarget, RateRequest,
+    VirtualDisplay, VirtualOutput,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

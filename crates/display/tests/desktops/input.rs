@@ -42,14 +42,19 @@ impl Card {
             found.is_some().then_some(())
         });
         let lines = self.lines();
-        waited.unwrap_or_else(|error| panic!("{error}: {:#?}", &lines[self.seen.min(lines.len())..]));
+        let before = self.seen.saturating_sub(4).min(lines.len());
+        waited.unwrap_or_else(|error| {
+            let shown: Vec<_> = lines[before..].iter().map(ToString::to_string).collect();
+            panic!("{error}, line {} of:\n{}", self.seen, shown.join("\n"))
+        });
         let (index, line) = found.expect("found");
         self.seen = index + 1;
         line
     }
 
     fn at(&mut self, kind: &str, x: f64, y: f64) {
-        let near = |line: &Value, key: &str, at: f64| (line[key].as_f64().unwrap_or(f64::NAN) - at).abs() < 1.1;
+        let near =
+            |line: &Value, key: &str, at: f64| (line[key].as_f64().unwrap_or(f64::NAN) - at).abs() < 1.1;
         self.find(kind, |line| near(line, "x", x) && near(line, "y", y));
     }
 }
@@ -60,6 +65,7 @@ fn touch(id: u32, phase: TouchPhase, x: f64, y: f64) -> InputEvent {
 
 /// Each kind of event, to a card that fills the output.
 fn everything_arrives(sink: &dyn InputSink, card: &mut Card, path: &str, fine_wheel: bool) {
+    let corners = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.5, 0.25)];
     let (width, height) = SIZE;
     card.find("configured", |line| line["width"] == width as u64);
     let mut nudge = 0.0;
@@ -74,7 +80,7 @@ fn everything_arrives(sink: &dyn InputSink, card: &mut Card, path: &str, fine_wh
         sink.send(InputEvent::Button { code: 0x110, pressed });
         card.find("button", |line| line["code"] == 0x110 && (line["state"] == "pressed") == pressed);
     }
-    for (x, y) in [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.5, 0.25)] {
+    for (x, y) in corners {
         sink.send(InputEvent::PointerAbsolute { x, y });
         card.at("pointer_motion", x * width, y * height);
     }
@@ -86,7 +92,9 @@ fn everything_arrives(sink: &dyn InputSink, card: &mut Card, path: &str, fine_wh
             card.find("key", |line| line["code"] == code && (line["state"] == "pressed") == pressed);
         }
     }
-    for (horizontal_v120, vertical_v120, axis) in [(0, 120, "vertical"), (-120, 0, "horizontal"), (0, 30, "vertical")] {
+    for (horizontal_v120, vertical_v120, axis) in
+        [(0, 120, "vertical"), (-120, 0, "horizontal"), (0, 30, "vertical")]
+    {
         sink.send(InputEvent::Scroll { horizontal_v120, vertical_v120 });
         if fine_wheel {
             let v120 = horizontal_v120 + vertical_v120;
