@@ -1,10 +1,10 @@
 //! KWin's fake input, for where its libei is out of reach, and for characters that no key of the layout types. KWin shows
 //! the protocol only to programs with its permission (`lumen setup`).
 
+use crate::protocol::org_kde_kwin_fake_input::OrgKdeKwinFakeInput;
 use crate::sink::{Applied, Connect, Driver, InputError};
 use lumen_media::{InputEvent, Timestamp, TouchPhase, clock};
 use lumen_wayland::until;
-use protocol::org_kde_kwin_fake_input::OrgKdeKwinFakeInput;
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -15,19 +15,6 @@ use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, deleg
 use wayland_protocols::xdg::xdg_output::zv1::client::zxdg_output_manager_v1::ZxdgOutputManagerV1;
 use wayland_protocols::xdg::xdg_output::zv1::client::zxdg_output_v1::{self, ZxdgOutputV1};
 use xkbcommon::xkb;
-
-/// `org_kde_kwin_fake_input` to version 6.
-mod protocol {
-    use wayland_client;
-    use wayland_client::protocol::*;
-
-    pub mod __interfaces {
-        use wayland_client::protocol::__interfaces::*;
-        wayland_scanner::generate_interfaces!("protocols/kde-fake-input.xml");
-    }
-    use self::__interfaces::*;
-    wayland_scanner::generate_client_code!("protocols/kde-fake-input.xml");
-}
 
 /// Name in logs and errors.
 const KWIN: &str = "KWin";

@@ -14,6 +14,7 @@ pub mod keymap;
 mod kwin;
 mod libei;
 mod mapper;
+mod protocol;
 mod sink;
 mod wheel;
 mod wlroots;

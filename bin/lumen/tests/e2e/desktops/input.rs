@@ -2,20 +2,17 @@
 
 use super::{NO_LINGER, watch};
 use crate::lab::{Lab, PATIENCE, wait_for};
-use lumen_lab::{Desktop, Mode, Mutter, MutterOptions, Sway, SwayOptions, patient, session_for};
+use lumen_lab::{
+    Desktop, Kwin, KwinOptions, KwinRenderer, Mode, Mutter, MutterOptions, Sway, SwayOptions, left_out,
+    patient, render_node, session_for,
+};
 use lumen_testkit::input::Contact;
 use lumen_testkit::{Client, InputPacket, Stream, StreamRequest};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-const WIDTH: u32 = 1264;
-const HEIGHT: u32 = 720;
 const BTN_LEFT: u64 = 0x110;
-
-fn request() -> StreamRequest {
-    StreamRequest::new(WIDTH, HEIGHT, 60)
-}
 
 /// What becomes of text that the keyboard layout lacks.
 #[derive(Clone, Copy, Debug)]
@@ -36,13 +33,34 @@ struct Ability {
     /// Fingers arrive as such; else the first one is the pointer.
     touch: bool,
     text: Text,
-    /// Parts of a notch arrive as `axis_value120`; else as `axis` only.
-    fine_wheel: bool,
+    wheel: Wheel,
+    /// Size of the stream.
+    size: (u32, u32),
+    /// The card is a program of X11: it does not tell what keys type.
+    x11: bool,
+}
+
+impl Ability {
+    fn request(&self) -> StreamRequest {
+        StreamRequest::new(self.size.0, self.size.1, 60)
+    }
+}
+
+/// What becomes of parts of a notch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wheel {
+    /// They arrive as `axis_value120`.
+    Fine,
+    /// They arrive as `axis` only.
+    Smooth,
+    /// They arrive when they make a whole one.
+    Notches,
 }
 
 /// A stream of the test card with the keyboard focus, and what the card logged.
 struct Desk<'a> {
     lab: &'a Lab,
+    ability: Ability,
     /// `None` between streams.
     stream: RefCell<Option<Stream>>,
     /// Lines of the log that were looked at already.
@@ -96,7 +114,12 @@ impl Desk<'_> {
 
     /// The pointer is put somewhere, and the card sees it there.
     fn point_at(&self, x: i16, y: i16) {
-        self.send(InputPacket::MousePosition { x, y, width: WIDTH as i16, height: HEIGHT as i16 });
+        self.send(InputPacket::MousePosition {
+            x,
+            y,
+            width: self.ability.size.0 as i16,
+            height: self.ability.size.1 as i16,
+        });
     }
 }
 
@@ -105,7 +128,7 @@ fn focus(desk: &Desk<'_>) {
     let mut nudge = 0;
     wait_for("the card to see the pointer", PATIENCE, || {
         nudge = (nudge + 1) % 50;
-        desk.point_at(300 + nudge, 200);
+        desk.point_at(100 + nudge, 100);
         std::thread::sleep(patient(Duration::from_millis(20)));
         let log = desk.lab.input_log();
         log.iter().any(|line| line["type"] == "pointer_motion").then_some(())
@@ -138,20 +161,26 @@ fn keys(desk: &Desk<'_>) {
     desk.key(42, "pressed");
     let pressed = desk.key(48, "pressed");
     assert_eq!(pressed["modifiers"]["depressed"], 1, "{pressed}");
+    if desk.ability.x11 {
+        desk.key(42, "released");
+        return;
+    }
     desk.find("typed", |line| line["text"] == "B");
     desk.key(42, "released");
     desk.find("modifiers", |line| line["modifiers"]["depressed"] == 0);
 }
 
 fn pointer(desk: &Desk<'_>) {
-    let (right, bottom) = (WIDTH as i16 - 1, HEIGHT as i16 - 1);
-    for (x, y) in [(0, 0), (right, 0), (right, bottom), (0, bottom), (632, 180)] {
+    let (width, height) = desk.ability.size;
+    let (right, bottom) = (width as i16 - 1, height as i16 - 1);
+    let (middle, top) = (width as i16 / 2, height as i16 / 4);
+    for (x, y) in [(0, 0), (right, 0), (right, bottom), (0, bottom), (middle, top)] {
         desk.point_at(x, y);
         let place = |at: i16, side: u32| f64::from(at) * f64::from(side) / f64::from(side - 1);
-        desk.place("pointer_motion", place(x, WIDTH), place(y, HEIGHT));
+        desk.place("pointer_motion", place(x, width), place(y, height));
     }
     desk.send(InputPacket::MouseMove { dx: 40, dy: -25 });
-    desk.place("pointer_motion", 632.5 + 40.0, 180.3 - 25.0);
+    desk.place("pointer_motion", f64::from(middle) + 40.3, f64::from(top) - 24.7);
     for (button, code) in [(1, BTN_LEFT), (3, 0x111), (2, 0x112), (4, 0x113), (5, 0x114)] {
         for (down, state) in [(true, "pressed"), (false, "released")] {
             desk.send(InputPacket::MouseButton { down, button });
@@ -160,7 +189,7 @@ fn pointer(desk: &Desk<'_>) {
     }
 }
 
-fn wheel(desk: &Desk<'_>, fine: bool) {
+fn wheel(desk: &Desk<'_>) {
     // Some desktops tell several notches one by one.
     let moved = |axis: &'static str, v120: i64| {
         let mut sum = 0;
@@ -179,8 +208,13 @@ fn wheel(desk: &Desk<'_>, fine: bool) {
     for (axis, packet) in
         [("vertical", InputPacket::Scroll(-30)), ("horizontal", InputPacket::ScrollHorizontal(30))]
     {
+        if desk.ability.wheel == Wheel::Notches {
+            (0..4).for_each(|_| desk.send(packet.clone()));
+            moved(axis, 120);
+            continue;
+        }
         desk.send(packet);
-        if fine {
+        if desk.ability.wheel == Wheel::Fine {
             moved(axis, 30);
         } else {
             let part = desk.find("axis", |line| line["axis"] == axis);
@@ -209,8 +243,9 @@ fn pen(event: Contact, x: f32, y: f32) -> InputPacket {
     }
 }
 
-fn touch(desk: &Desk<'_>, real: bool) {
-    let place = |x: f64, y: f64| (x * f64::from(WIDTH), y * f64::from(HEIGHT));
+fn touch(desk: &Desk<'_>) {
+    let Ability { touch: real, size: (width, height), .. } = desk.ability;
+    let place = |x: f64, y: f64| (x * f64::from(width), y * f64::from(height));
     for packets in [
         [
             finger(Contact::Down, 7, 0.5, 0.25),
@@ -251,7 +286,17 @@ fn touch(desk: &Desk<'_>, real: bool) {
     }
 }
 
-fn text(desk: &Desk<'_>, beyond: Text) {
+fn text(desk: &Desk<'_>) {
+    let beyond = desk.ability.text;
+    if desk.ability.x11 {
+        // H and shift with I, by their places on the keyboard.
+        desk.send(InputPacket::Text("h".into()));
+        desk.key(35, "pressed");
+        desk.send(InputPacket::Text("I".into()));
+        assert_eq!(desk.key(23, "pressed")["modifiers"]["depressed"], 1);
+        desk.key(23, "released");
+        return;
+    }
     let typed = |text: &str| {
         desk.find("typed", |line| line["text"] == text);
     };
@@ -303,7 +348,7 @@ fn releases(lab: &Lab, client: &Client, desk: &Desk<'_>) {
     let_go(desk);
     println!("held input was let go {:?} after the network", crate::lab::now() - fell_silent);
     let resume = || {
-        let stream = client.resume(&request(), &Default::default()).expect("resumed");
+        let stream = client.resume(&desk.ability.request(), &Default::default()).expect("resumed");
         stream.next_frame(patient(PATIENCE)).expect("a frame");
         stream
     };
@@ -314,18 +359,17 @@ fn releases(lab: &Lab, client: &Client, desk: &Desk<'_>) {
 }
 
 /// Each event kind is sent by the client and arrives in the card's log.
-fn everything_arrives(desktop: &impl Desktop, ability: Ability) {
-    let mut lab = Lab::start_in(desktop.env(), NO_LINGER);
+fn everything_arrives(mut lab: Lab, ability: Ability) {
     let client = lab.paired(0);
-    let stream = lab.launch(&client, "testcard", &request());
-    watch(&lab, &stream, &request(), if lumen_lab::in_vm() { 2 } else { 5 }, 0);
-    let desk = Desk { lab: &lab, stream: RefCell::new(Some(stream)), seen: Cell::new(0) };
+    let stream = lab.launch(&client, "testcard", &ability.request());
+    watch(&lab, &stream, &ability.request(), if lumen_lab::in_vm() { 2 } else { 5 }, 0);
+    let desk = Desk { lab: &lab, ability, stream: RefCell::new(Some(stream)), seen: Cell::new(0) };
     focus(&desk);
     keys(&desk);
     pointer(&desk);
-    wheel(&desk, ability.fine_wheel);
-    touch(&desk, ability.touch);
-    text(&desk, ability.text);
+    wheel(&desk);
+    touch(&desk);
+    text(&desk);
     flood(&desk);
     let input = lab.status()["sessions"][0]["input"].clone();
     println!("input by {input}");
@@ -376,21 +420,105 @@ fn flood(desk: &Desk<'_>) {
     desk.seen.set(desk.lab.input_log().len());
 }
 
+const SIZE: (u32, u32) = (1264, 720);
+/// What the emulated machine can draw.
+const SMALL: (u32, u32) = (640, 360);
+
 #[test]
 fn sway_gets_everything() {
     let Some(session) = session_for("input to sway", &["sway", "wayland-info"]) else { return };
     // A second monitor beside the streamed one.
     let options = SwayOptions { outputs: vec![Mode::new(800, 600, 60.0)], ..SwayOptions::default() };
     let sway = Sway::start(&session, &options).expect("sway starts");
-    let ability = Ability { path: "wlr-virtual-pointer", touch: false, text: Text::Typed, fine_wheel: false };
-    everything_arrives(&sway, ability);
+    let ability = Ability {
+        path: "wlr-virtual-pointer",
+        touch: false,
+        text: Text::Typed,
+        wheel: Wheel::Smooth,
+        size: SIZE,
+        x11: false,
+    };
+    everything_arrives(Lab::start_in(sway.env(), NO_LINGER), ability);
 }
 
 #[test]
 fn mutter_gets_everything() {
     let Some(session) = session_for("input to mutter", &["mutter", "wayland-info"]) else { return };
-    let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)], ..MutterOptions::default() };
+    let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)] };
     let mutter = Mutter::start(&session, &options).expect("mutter starts");
-    let ability = Ability { path: "libei", touch: true, text: Text::Number, fine_wheel: false };
-    everything_arrives(&mutter, ability);
+    let ability = Ability {
+        path: "libei",
+        touch: true,
+        text: Text::Number,
+        wheel: Wheel::Smooth,
+        size: SIZE,
+        x11: false,
+    };
+    everything_arrives(Lab::start_in(mutter.env(), NO_LINGER), ability);
+}
+
+fn kwin(ability: Ability, bus: bool) {
+    if render_node().is_none() {
+        return left_out("input to KWin", "there is no render node");
+    }
+    let Some(session) = session_for("input to KWin", &["kwin_wayland", "wayland-info", "pipewire"]) else {
+        return;
+    };
+    let options = KwinOptions {
+        renderer: KwinRenderer::OpenGl,
+        mode: Mode::new(320, 180, 60.0),
+        permission_checks: false,
+        ..KwinOptions::default()
+    };
+    let kwin = Kwin::start(&session, &options).expect("KWin starts");
+    let mut env = kwin.env();
+    if !bus {
+        env.insert("DBUS_SESSION_BUS_ADDRESS".into(), "unix:path=/nowhere".into());
+    }
+    everything_arrives(Lab::start_in(env, "[display]\nlinger_seconds = 0\ncompositor = \"kwin\"\n"), ability);
+}
+
+#[test]
+fn vm_kwin_gets_everything_by_libei() {
+    let ability = Ability {
+        path: "libei",
+        touch: true,
+        text: Text::Typed,
+        wheel: Wheel::Fine,
+        size: SMALL,
+        x11: false,
+    };
+    kwin(ability, true);
+}
+
+#[test]
+fn vm_kwin_gets_everything_by_fake_input() {
+    let ability = Ability {
+        path: "kwin-fake-input",
+        touch: true,
+        text: Text::Typed,
+        wheel: Wheel::Smooth,
+        size: SMALL,
+        x11: false,
+    };
+    kwin(ability, false);
+}
+
+#[test]
+fn vm_gamescope_gets_everything() {
+    if render_node().is_none() {
+        return left_out("input to gamescope", "there is no render node");
+    }
+    let Some(session) = session_for("input to gamescope", &["gamescope", "Xwayland", "pipewire"]) else {
+        return;
+    };
+    let ability = Ability {
+        path: "libei",
+        touch: false,
+        text: Text::Lost,
+        wheel: Wheel::Notches,
+        size: (320, 180),
+        x11: true,
+    };
+    everything_arrives(super::gamescope::spawning(&session), ability);
 }
