@@ -413,7 +413,16 @@ fn flood(desk: &Desk<'_>) {
     let wanted = [count as usize; 4];
     let deadline = crate::lab::now() + patient(PATIENCE);
     while seen != wanted {
-        assert!(crate::lab::now() < deadline, "{seen:?} of {wanted:?}");
+        if crate::lab::now() >= deadline {
+            let log = desk.lab.input_log();
+            let of_kind = |line: &&Value| {
+                !matches!(line["type"].as_str(), Some("key" | "typed" | "button" | "pointer_motion"))
+            };
+            let others: Vec<_> =
+                log[before..].iter().filter(of_kind).map(ToString::to_string).take(20).collect();
+            let input = desk.lab.status()["sessions"][0]["input"].clone();
+            panic!("{seen:?} of {wanted:?}; {input}; also seen:\n{}", others.join("\n"));
+        }
         std::thread::sleep(Duration::from_millis(20));
         seen = pairs(&desk.lab.input_log()[before..]);
     }
