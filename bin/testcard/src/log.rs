@@ -12,27 +12,97 @@ use std::path::Path;
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    Start { pid: u32 },
-    Configured { width: u32, height: u32, fullscreen: bool, activated: bool },
-    KeyboardEnter { pressed: Vec<u32> },
+    Start {
+        pid: u32,
+    },
+    Configured {
+        width: u32,
+        height: u32,
+        fullscreen: bool,
+        activated: bool,
+    },
+    KeyboardEnter {
+        pressed: Vec<u32>,
+    },
     KeyboardLeave,
-    Key { code: u32, state: &'static str, modifiers: Modifiers, wayland_ms: u32 },
-    Modifiers { modifiers: Modifiers },
-    RepeatInfo { rate: i32, delay_ms: i32 },
-    PointerEnter { x: f64, y: f64 },
+    Key {
+        code: u32,
+        state: &'static str,
+        modifiers: Modifiers,
+        wayland_ms: u32,
+    },
+    /// What the press before types by the keymap in force.
+    Typed {
+        text: String,
+    },
+    /// The keyboard's layouts, of the keymap that is in force from here on.
+    Keymap {
+        layouts: Vec<String>,
+    },
+    Modifiers {
+        modifiers: Modifiers,
+    },
+    RepeatInfo {
+        rate: i32,
+        delay_ms: i32,
+    },
+    PointerEnter {
+        x: f64,
+        y: f64,
+    },
     PointerLeave,
-    PointerMotion { x: f64, y: f64, wayland_ms: u32 },
-    Button { code: u32, state: &'static str, wayland_ms: u32 },
-    Axis { axis: &'static str, value: f64, wayland_ms: u32 },
-    AxisDiscrete { axis: &'static str, steps: i32 },
-    AxisValue120 { axis: &'static str, v120: i32 },
-    AxisStop { axis: &'static str },
-    AxisSource { source: &'static str },
-    TouchDown { id: i32, x: f64, y: f64, wayland_ms: u32 },
-    TouchMotion { id: i32, x: f64, y: f64, wayland_ms: u32 },
-    TouchUp { id: i32, wayland_ms: u32 },
+    PointerMotion {
+        x: f64,
+        y: f64,
+        wayland_ms: u32,
+    },
+    Button {
+        code: u32,
+        state: &'static str,
+        wayland_ms: u32,
+    },
+    Axis {
+        axis: &'static str,
+        value: f64,
+        wayland_ms: u32,
+    },
+    AxisDiscrete {
+        axis: &'static str,
+        steps: i32,
+    },
+    AxisValue120 {
+        axis: &'static str,
+        v120: i32,
+    },
+    AxisStop {
+        axis: &'static str,
+    },
+    AxisSource {
+        source: &'static str,
+    },
+    TouchDown {
+        id: i32,
+        x: f64,
+        y: f64,
+        wayland_ms: u32,
+    },
+    TouchMotion {
+        id: i32,
+        x: f64,
+        y: f64,
+        wayland_ms: u32,
+    },
+    TouchUp {
+        id: i32,
+        wayland_ms: u32,
+    },
     TouchCancel,
-    End { reason: &'static str, drawn: u32, dropped: u32, cpu_us_per_frame: u64 },
+    End {
+        reason: &'static str,
+        drawn: u32,
+        dropped: u32,
+        cpu_us_per_frame: u64,
+    },
 }
 
 /// Bit masks as `wl_keyboard.modifiers` has them.

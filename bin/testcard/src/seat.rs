@@ -2,6 +2,7 @@
 
 use crate::client::App;
 use crate::log::{Event, Modifiers};
+use crate::typing::Typing;
 use wayland_client::protocol::{wl_keyboard, wl_pointer, wl_seat, wl_touch};
 use wayland_client::{Connection, Dispatch, QueueHandle, WEnum, delegate_noop};
 use wayland_protocols::wp::cursor_shape::v1::client::wp_cursor_shape_device_v1::{
@@ -19,6 +20,7 @@ pub struct Seat {
     cursor: Option<WpCursorShapeDeviceV1>,
     touch: Option<wl_touch::WlTouch>,
     modifiers: Modifiers,
+    typing: Typing,
     position: Option<(f64, f64)>,
 }
 
@@ -32,6 +34,7 @@ impl Seat {
             cursor: None,
             touch: None,
             modifiers: Modifiers::default(),
+            typing: Typing::default(),
             position: None,
         }
     }
@@ -89,7 +92,11 @@ impl Dispatch<wl_keyboard::WlKeyboard, ()> for App {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
+        let mut typed = String::new();
         let event = match event {
+            wl_keyboard::Event::Keymap { fd, size, .. } => {
+                Event::Keymap { layouts: app.seat.typing.learn(fd, size) }
+            }
             wl_keyboard::Event::Enter { keys, .. } => {
                 let pressed =
                     keys.as_chunks::<4>().0.iter().map(|bytes| u32::from_ne_bytes(*bytes)).collect();
@@ -99,7 +106,10 @@ impl Dispatch<wl_keyboard::WlKeyboard, ()> for App {
             wl_keyboard::Event::Key { time, key, state, .. } => Event::Key {
                 code: key,
                 state: match state {
-                    WEnum::Value(wl_keyboard::KeyState::Pressed) => "pressed",
+                    WEnum::Value(wl_keyboard::KeyState::Pressed) => {
+                        typed = app.seat.typing.text(key);
+                        "pressed"
+                    }
                     WEnum::Value(wl_keyboard::KeyState::Released) => "released",
                     _ => "repeated",
                 },
@@ -114,13 +124,16 @@ impl Dispatch<wl_keyboard::WlKeyboard, ()> for App {
                     group,
                 };
                 app.seat.modifiers = modifiers;
+                app.seat.typing.modify(mods_depressed, mods_latched, mods_locked, group);
                 Event::Modifiers { modifiers }
             }
             wl_keyboard::Event::RepeatInfo { rate, delay } => Event::RepeatInfo { rate, delay_ms: delay },
-            // The keymap: codes are logged as they come.
             _ => return,
         };
         app.log.write(&event);
+        if !typed.is_empty() {
+            app.log.write(&Event::Typed { text: typed });
+        }
     }
 }
 

@@ -47,6 +47,25 @@ impl DisplayKind {
     ];
 }
 
+impl DisplayKind {
+    /// How input reaches it, in words for people.
+    pub fn input(self) -> &'static str {
+        match self {
+            DisplayKind::Auto => "as the desktop that is chosen takes it",
+            DisplayKind::Builtin => "directly",
+            DisplayKind::Kwin => "by KWin's libei, else by its fake input",
+            DisplayKind::Mutter => {
+                "by libei in the session that shows the monitor; characters that the layout lacks by number"
+            }
+            DisplayKind::Wlroots | DisplayKind::Hyprland => {
+                "by a virtual pointer and keyboard of the layout in input.keyboard_layout; touch as pointer"
+            }
+            DisplayKind::Gamescope => "by its libei socket; touch as pointer, no text beyond the layout",
+            DisplayKind::Portal => "by libei under the same grant where the portal has RemoteDesktop",
+        }
+    }
+}
+
 impl fmt::Display for DisplayKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -11,6 +11,7 @@ mod choose;
 mod gamescope;
 mod hyprland;
 mod inhibit;
+mod input;
 mod journal;
 mod kind;
 mod kwin;
@@ -25,7 +26,7 @@ mod wlroots;
 pub use backend::{Finding, State};
 pub use choose::Chooser;
 pub use kind::{DisplayKind, UnknownDisplay};
-pub use kwin::setup as kwin_setup;
+pub use kwin::{kwin_input, setup as kwin_setup};
 pub use session::SessionEnvironment;
 
 use std::path::PathBuf;

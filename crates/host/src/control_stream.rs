@@ -396,7 +396,7 @@ impl Session {
     fn obey(&mut self, message: ClientMessage, now: Timestamp) {
         let Admission { mapper, idr, stats, .. } = &mut self.admission;
         match message {
-            ClientMessage::Input(packet) if !self.forgotten => mapper.handle(&packet),
+            ClientMessage::Input(packet) if !self.forgotten => mapper.handle_received(&packet, now),
             ClientMessage::RequestIdr => {
                 stats.idr_requested();
                 idr.request();

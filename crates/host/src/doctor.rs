@@ -172,9 +172,13 @@ fn desktops(report: &mut Report, config: &Config, requested: DisplayKind, findin
         };
         match state {
             State::Ready if *kind == DisplayKind::Portal => {
-                report.add(Grade::Good, "display", format!("{name} can show an existing monitor"));
+                let text = format!("{name} can show an existing monitor; input goes {}", kind.input());
+                report.add(Grade::Good, "display", text);
             }
-            State::Ready => report.add(Grade::Good, "display", format!("{name} can make outputs")),
+            State::Ready => {
+                let text = format!("{name} can make outputs; input goes {}", kind.input());
+                report.add(Grade::Good, "display", text);
+            }
             State::Locked => report.add(
                 Grade::Problem,
                 "display",

@@ -5,8 +5,8 @@ use lumen_display::DisplayKind;
 use lumen_media::display::{Pulse, SetMode, SourceReport};
 use lumen_media::slot::Receiver;
 use lumen_media::{
-    AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputSink, Mode, PathReport,
-    VirtualDisplay, VirtualOutput, clock,
+    AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputReport, InputSink, Mode,
+    PathReport, Timestamp, VirtualDisplay, VirtualOutput, clock,
 };
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -176,8 +176,19 @@ impl InputSwitch {
 
 impl InputSink for InputSwitch {
     fn send(&self, event: InputEvent) {
+        self.deliver(event, clock::now());
+    }
+
+    fn deliver(&self, event: InputEvent, received: Timestamp) {
         if let Some(sink) = &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            sink.send(event);
+            sink.deliver(event, received);
+        }
+    }
+
+    fn report(&self) -> InputReport {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(sink) => sink.report(),
+            None => InputReport::default(),
         }
     }
 }

@@ -162,6 +162,7 @@ impl Resources {
         let output = self.output.as_ref().map(|output| OutputView {
             mode: output.effective,
             path: output.path.clone(),
+            input: output.input.report(),
             capture: output
                 .report()
                 .or_else(|| pipeline.map(|pipeline| pipeline.report()))

@@ -8,7 +8,7 @@ use crate::supervisor::Shared;
 use lumen_gamestream::api::ApiError;
 use lumen_gamestream::session::{AppRun, ClientId, Effect, SessionId};
 use lumen_media::display::SourceReport;
-use lumen_media::{Mode, PathReport, Timestamp};
+use lumen_media::{InputReport, Mode, PathReport, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -62,6 +62,8 @@ pub struct OutputView {
     pub mode: Mode,
     /// How it came to be.
     pub path: PathReport,
+    /// How input reaches it.
+    pub input: InputReport,
     /// What its capture says about itself.
     pub capture: SourceReport,
 }

@@ -45,6 +45,7 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
             "mode": output.map(|output| output.mode.to_string()),
             "display": output.map(display_path),
             "capture": output.map(capture),
+            "input": output.map(input),
             "recovering": view.as_ref().is_some_and(|view| view.recovering),
             "codec": session.parameters().map(|parameters| format!("{:?}", parameters.codec)),
             "encrypted": session.parameters().map(|parameters| parameters.encryption.bits()),
@@ -109,6 +110,15 @@ fn capture(output: &OutputView) -> Value {
     json!({
         "path": report.path, "format": report.format, "arrived": report.arrived, "dropped": report.dropped,
         "negotiations": report.negotiations, "fallback": report.fallback,
+    })
+}
+
+/// How input gets there.
+fn input(output: &OutputView) -> Value {
+    let report = &output.input;
+    json!({
+        "path": report.path, "fallback": report.fallback, "delivered": report.delivered, "dropped": report.dropped,
+        "p50_us": report.p50_us, "p99_us": report.p99_us,
     })
 }
 
@@ -189,6 +199,17 @@ pub fn for_people(status: &Value) -> String {
                 text(&session["capture"]["path"]),
                 text(&session["capture"]["format"]),
             );
+        }
+        let input = &session["input"];
+        if let Some(path) = input["path"].as_str().filter(|path| !path.is_empty()) {
+            let _ = write!(out, "\n  input      {path}");
+            if input["p99_us"].as_u64().unwrap_or(0) > 0 {
+                let ms = |key: &str| input[key].as_f64().unwrap_or(0.0) / 1000.0;
+                let _ = write!(out, ", p50 {:.2} ms, p99 {:.2} ms", ms("p50_us"), ms("p99_us"));
+            }
+            if let Some(fallback) = input["fallback"].as_str().filter(|fallback| !fallback.is_empty()) {
+                let _ = write!(out, " ({fallback})");
+            }
         }
         if session["recovering"] == true {
             let _ = write!(out, "\n  the desktop lost the output; it is being made again");

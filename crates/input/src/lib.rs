@@ -7,7 +7,20 @@
 #![deny(missing_docs)]
 
 mod contacts;
+mod fake_input;
+mod finger;
+mod keyboard;
 pub mod keymap;
+mod kwin;
+mod libei;
 mod mapper;
+mod protocol;
+mod sink;
+mod wheel;
+mod wlroots;
 
+pub use kwin::{KwinTarget, kwin};
+pub use libei::{Beyond, LibeiTarget, Place, Socket, Typist, libei};
 pub use mapper::{Accept, Dropped, Mapper, Placement};
+pub use sink::InputError;
+pub use wlroots::{WlrootsTarget, wlroots};

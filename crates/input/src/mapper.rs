@@ -3,7 +3,7 @@
 use crate::contacts::{Contact, Contacts};
 use crate::keymap::{self, *};
 use lumen_gamestream::input::{InputPacket, Key, Modifiers, MousePosition, TouchEvent};
-use lumen_media::{InputEvent, InputSink, TouchPhase};
+use lumen_media::{InputEvent, InputSink, Timestamp, TouchPhase};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -87,6 +87,8 @@ pub struct Mapper {
     buttons: BTreeSet<u16>,
     contacts: Contacts,
     dropped: Dropped,
+    /// When what is being translated was received; `None` for what nobody sent.
+    received: Option<Timestamp>,
 }
 
 impl Mapper {
@@ -100,6 +102,7 @@ impl Mapper {
             buttons: BTreeSet::new(),
             contacts: Contacts::default(),
             dropped: Dropped::default(),
+            received: None,
         }
     }
 
@@ -121,12 +124,27 @@ impl Mapper {
     /// Lets go of every key, button and contact: what a client that is gone cannot do itself.
     pub fn release_all(&mut self) {
         for code in std::mem::take(&mut self.keys) {
-            self.sink.send(InputEvent::Key { code, pressed: false });
+            self.send(InputEvent::Key { code, pressed: false });
         }
         for code in std::mem::take(&mut self.buttons) {
-            self.sink.send(InputEvent::Button { code, pressed: false });
+            self.send(InputEvent::Button { code, pressed: false });
         }
         self.cancel_contacts();
+    }
+
+    /// Translates one packet that was received at `received`.
+    pub fn handle_received(&mut self, packet: &InputPacket, received: Timestamp) {
+        self.received = Some(received);
+        self.handle(packet);
+        self.received = None;
+    }
+
+    /// Hands on one event.
+    fn send(&self, event: InputEvent) {
+        match self.received {
+            Some(received) => self.sink.deliver(event, received),
+            None => self.sink.send(event),
+        }
     }
 
     /// Translates one packet.
@@ -155,7 +173,7 @@ impl Mapper {
             InputPacket::Key(key) => self.key(*key),
             InputPacket::Text(text) => self.text(text),
             InputPacket::MouseMotion { dx, dy } => {
-                self.sink.send(InputEvent::PointerMotion { dx: (*dx).into(), dy: (*dy).into() });
+                self.send(InputEvent::PointerMotion { dx: (*dx).into(), dy: (*dy).into() });
             }
             InputPacket::MousePosition(position) => self.position(*position),
             InputPacket::MouseButton { button, pressed } => self.button(keymap::button(*button), *pressed),
@@ -187,7 +205,7 @@ impl Mapper {
         };
         if !key.pressed {
             if self.keys.remove(&code) {
-                self.sink.send(InputEvent::Key { code, pressed: false });
+                self.send(InputEvent::Key { code, pressed: false });
             }
             return;
         }
@@ -196,11 +214,11 @@ impl Mapper {
         }
         let missing = self.missing_modifiers(code, key.modifiers);
         for modifier in &missing {
-            self.sink.send(InputEvent::Key { code: *modifier, pressed: true });
+            self.send(InputEvent::Key { code: *modifier, pressed: true });
         }
-        self.sink.send(InputEvent::Key { code, pressed: true });
+        self.send(InputEvent::Key { code, pressed: true });
         for modifier in missing.iter().rev() {
-            self.sink.send(InputEvent::Key { code: *modifier, pressed: false });
+            self.send(InputEvent::Key { code: *modifier, pressed: false });
         }
     }
 
@@ -221,7 +239,7 @@ impl Mapper {
     fn text(&mut self, text: &str) {
         match text.is_empty() || text.contains('\0') {
             true => self.dropped.invalid += 1,
-            false => self.sink.send(InputEvent::Text(text.to_owned())),
+            false => self.send(InputEvent::Text(text.to_owned())),
         }
     }
 
@@ -234,19 +252,19 @@ impl Mapper {
         // Not clamped before the bars are taken off: beside the picture is beside the output, too.
         let fraction = |at: i16, last: i16| f64::from(at) / f64::from(last);
         let (x, y) = self.placement.locate(fraction(x, width), fraction(y, height));
-        self.sink.send(InputEvent::PointerAbsolute { x, y });
+        self.send(InputEvent::PointerAbsolute { x, y });
     }
 
     fn button(&mut self, code: u16, pressed: bool) {
         let changed = if pressed { self.buttons.insert(code) } else { self.buttons.remove(&code) };
         if changed {
-            self.sink.send(InputEvent::Button { code, pressed });
+            self.send(InputEvent::Button { code, pressed });
         }
     }
 
     fn scroll(&mut self, horizontal_v120: i32, vertical_v120: i32) {
         if (horizontal_v120, vertical_v120) != (0, 0) {
-            self.sink.send(InputEvent::Scroll { horizontal_v120, vertical_v120 });
+            self.send(InputEvent::Scroll { horizontal_v120, vertical_v120 });
         }
     }
 
@@ -289,7 +307,7 @@ impl Mapper {
             TouchPhase::Down | TouchPhase::Move => self.placement.locate(x.into(), y.into()),
             TouchPhase::Up | TouchPhase::Cancel => (0.0, 0.0),
         };
-        self.sink.send(InputEvent::Touch { id, phase, x, y });
+        self.send(InputEvent::Touch { id, phase, x, y });
     }
 }
 

@@ -1,5 +1,7 @@
 //! Input as compositors take it: evdev codes and positions on the streamed output.
 
+use crate::Timestamp;
+
 /// What happened to a touch point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TouchPhase {
@@ -66,8 +68,37 @@ pub enum InputEvent {
     Text(String),
 }
 
+/// What a sink can say about itself, for the log and the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputReport {
+    /// How events get to the desktop: `in-process`, `wlr-virtual-pointer`, `libei`, `kwin-fake-input`; empty while nothing
+    /// takes them.
+    pub path: &'static str,
+    /// What the desktop cannot take, or why the best path was not taken; empty when all is well.
+    pub fallback: String,
+    /// Requests made of events.
+    pub delivered: u64,
+    /// Events that nothing took.
+    pub dropped: u64,
+    /// From the datagram's arrival to the request, in microseconds: median; 0 before the first event.
+    pub p50_us: u64,
+    /// The same, 99th percentile.
+    pub p99_us: u64,
+}
+
 /// Takes input for one output. Never blocks: an event that cannot be delivered is dropped and counted by the sink.
 pub trait InputSink: Send + Sync {
     /// Delivers one event.
     fn send(&self, event: InputEvent);
+
+    /// Delivers one event that was received at `received`; by this the sink knows how long it took.
+    fn deliver(&self, event: InputEvent, received: Timestamp) {
+        let _ = received;
+        self.send(event);
+    }
+
+    /// What it can say about itself.
+    fn report(&self) -> InputReport {
+        InputReport { path: "in-process", ..InputReport::default() }
+    }
 }

@@ -23,5 +23,5 @@ pub use display::{
     RateRequest, SourceReport, VirtualDisplay, VirtualOutput, WaylandTarget,
 };
 pub use frame::{Frame, PixelBuffer, PixelFormat};
-pub use input::{InputEvent, InputSink, TouchPhase};
+pub use input::{InputEvent, InputReport, InputSink, TouchPhase};
 pub use mode::{Mode, ModeError};

@@ -1,7 +1,7 @@
 //! Showing a gamescope that runs already.
 
 use super::dump::Node;
-use super::{marks, no_input, report, source};
+use super::{input, marks, report, source};
 use crate::DisplayConfig;
 use lumen_media::{Mode, VirtualOutput};
 
@@ -20,7 +20,10 @@ pub(super) fn output(config: &DisplayConfig, node: &Node, mode: Mode) -> Virtual
         // It offers Wayland to nobody but its own layer.
         ("WAYLAND_DISPLAY".to_owned(), String::new()),
     ];
-    env.extend(app_environment(node.pid));
+    let inside = app_environment(node.pid);
+    let socket = inside.iter().find(|(name, _)| name == "LIBEI_SOCKET").map(|(_, value)| value.clone());
+    let pid = node.pid;
+    env.extend(inside);
     if let Some(address) = config.session.bus_address() {
         env.push(("DBUS_SESSION_BUS_ADDRESS".to_owned(), address));
     }
@@ -28,14 +31,13 @@ pub(super) fn output(config: &DisplayConfig, node: &Node, mode: Mode) -> Virtual
         path: report(reason),
         source: source(node.id, node.size),
         effective_mode,
+        input: input::sink(config, effective_mode, socket.as_deref(), move |listener| Some(listener) == pid),
         pulse: None,
-        input: no_input(),
         env,
         set_mode: None,
         lasting: true,
         contained_app: None,
-        // Where the next version finds the socket for input.
-        keepalive: Box::new(node.pid),
+        keepalive: Box::new(()),
     }
 }
 

@@ -6,6 +6,7 @@
 mod attach;
 mod dump;
 mod files;
+mod input;
 mod log;
 mod marks;
 mod process;
@@ -17,12 +18,11 @@ use crate::backend::{Backend, Finding, State};
 use crate::{DisplayConfig, DisplayKind, journal};
 use dump::{Dump, Node};
 use lumen_media::{
-    AppLaunch, DisplayError, InputSink, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget,
-    RateRequest, VirtualDisplay, VirtualOutput,
+    AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest,
+    VirtualDisplay, VirtualOutput,
 };
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 const NAME: &str = "gamescope";
@@ -192,10 +192,6 @@ fn source(id: u32, size: Option<(u32, u32)>) -> OutputSource {
         rate: RateRequest::DontAsk,
         cursor_metadata: false,
     })
-}
-
-fn no_input() -> Arc<dyn InputSink> {
-    crate::no_input::NoInput::of(NAME)
 }
 
 fn report(reason: String) -> PathReport {

@@ -3,7 +3,7 @@
 use super::dump::Dump;
 use super::log::Said;
 use super::process::{Contained, Keepalive, Mark, Record, Spawned};
-use super::{JOURNAL, NAME, QUESTION, no_input, report, source, tool};
+use super::{JOURNAL, NAME, QUESTION, input, report, source, tool};
 use crate::journal::Entry;
 use crate::{DisplayConfig, SessionEnvironment};
 use lumen_media::{AppLaunch, DisplayError, Mode, VirtualOutput, clock};
@@ -67,8 +67,13 @@ pub(super) fn output(
         path: report(reason),
         source: source(node, Some((effective_mode.width(), effective_mode.height()))),
         effective_mode,
+        input: {
+            let socket = said.socket.as_ref().map(|name| format!("{name}-ei"));
+            let owner = Arc::downgrade(&spawned);
+            let owns = move |pid| owner.upgrade().is_some_and(|spawned| spawned.owns(pid));
+            input::sink(config, effective_mode, socket.as_deref(), owns)
+        },
         pulse: None,
-        input: no_input(),
         env: environment(&config.session, &said),
         set_mode: None,
         lasting: false,
@@ -148,6 +153,9 @@ fn command(
         // gamescope itself switches the layer on, so both.
         command.env("ENABLE_GAMESCOPE_WSI", "0").env("DISABLE_GAMESCOPE_WSI", "1");
     }
+    // It takes the keyboard of its apps from nowhere else.
+    command.env("XKB_DEFAULT_LAYOUT", &config.keyboard_layout);
+    command.env("XKB_DEFAULT_VARIANT", config.keyboard_variant.as_deref().unwrap_or_default());
     if let Some(address) = config.session.bus_address() {
         command.env("DBUS_SESSION_BUS_ADDRESS", address);
     }

@@ -79,6 +79,8 @@ fn desks() -> Desks {
 /// What the thread made.
 #[derive(Debug)]
 pub(crate) struct Made {
+    /// Of the output, as KWin calls it.
+    pub name: String,
     pub node: NodeTarget,
     pub mode: Mode,
     /// What could not be given; empty when all was.
@@ -320,7 +322,7 @@ impl Live {
             join(&mut reason, "KWin would not move its focus: windows open where the focus is");
         }
         tracing::info!(output = self.name, mode = %effective, ?node, "virtual output in KWin");
-        Ok(Made { node, mode: effective, reason })
+        Ok(Made { name: self.name.clone(), node, mode: effective, reason })
     }
 
     /// Writes the layout of before down.

@@ -1,6 +1,7 @@
 //! KDE Plasma: a virtual output by KWin's screencast protocol, its rate and place by KWin's output management.
 
 mod facts;
+mod input;
 mod layout;
 mod link;
 mod live;
@@ -10,15 +11,15 @@ mod protocol;
 pub mod setup;
 
 use crate::backend::{Backend, Finding, State};
-use crate::no_input::NoInput;
 use crate::{DisplayConfig, DisplayKind, pulse};
 use facts::Facts;
 use link::{KWIN, Link, Stopped, Until};
 use lumen_media::{
-    AppLaunch, DisplayError, Mode, OutputSource, PathReport, PipeWireTarget, RateRequest, VirtualDisplay,
-    VirtualOutput,
+    AppLaunch, DisplayError, InputSink, Mode, OutputSource, PathReport, PipeWireTarget, RateRequest,
+    VirtualDisplay, VirtualOutput,
 };
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const BACKEND: Backend = Backend { kind: DisplayKind::Kwin, look, open, clean_up };
@@ -133,7 +134,7 @@ impl VirtualDisplay for KwinDisplay {
             },
             source: OutputSource::PipeWire(target),
             effective_mode: made.mode,
-            input: NoInput::of("kwin"),
+            input: input::sink(&self.config, &socket, &made.name),
             pulse: pulse::of(&socket),
             env: self.environment(&socket),
             set_mode: None,
@@ -142,6 +143,12 @@ impl VirtualDisplay for KwinDisplay {
             keepalive: Box::new(keepalive),
         })
     }
+}
+
+/// A sink for input to the output called `output` of the running KWin; `None` when there is none.
+pub fn kwin_input(config: &DisplayConfig, output: &str) -> Option<Arc<dyn InputSink>> {
+    let (socket, _) = find(config, GREETING).ok()?;
+    Some(input::sink(config, &socket, output))
 }
 
 impl KwinDisplay {

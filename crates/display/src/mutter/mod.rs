@@ -4,6 +4,7 @@
 
 mod arrangement;
 mod display_config;
+mod input;
 mod output;
 mod peer;
 mod session;

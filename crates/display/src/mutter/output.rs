@@ -4,8 +4,7 @@ use super::display_config::{self, Head, until};
 use super::peer::{DESKTOP, Peer};
 use super::session::{self, Offer, Session};
 use super::topology::{Desk, desk_of};
-use super::{NAME, find, surroundings};
-use crate::no_input::NoInput;
+use super::{NAME, find, input, surroundings};
 use crate::{DisplayConfig, bus, pulse};
 use lumen_media::{
     AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest,
@@ -81,6 +80,8 @@ pub(super) async fn make(
     let display = env.iter().find(|(name, _)| name == "WAYLAND_DISPLAY");
     let pulse = display.and_then(|(_, name)| pulse::of(&config.session.runtime_dir.join(name)));
     let node = session.node;
+    let size = (effective_mode.width(), effective_mode.height());
+    let input = input::sink(&peer, &session, size);
     let pending = head.is_none().then(|| Pending { id, mode, before: before.connectors() });
     let keepalive = Keepalive {
         watch: bus::spawn(watch(peer.clone(), session.clone(), desk.clone(), closed, changes, pending)),
@@ -91,12 +92,12 @@ pub(super) async fn make(
         source: OutputSource::PipeWire(PipeWireTarget {
             remote_fd: None,
             node: NodeTarget::Id(node),
-            size: Some((effective_mode.width(), effective_mode.height())),
+            size: Some(size),
             rate: RateRequest::UpTo(effective_mode),
             cursor_metadata: true,
         }),
         effective_mode,
-        input: NoInput::of(NAME),
+        input,
         pulse,
         env,
         set_mode: None,

@@ -4,6 +4,7 @@ use super::arrangement::Motion;
 use super::peer::{Address, DESKTOP, Peer, read, value, within};
 use lumen_media::{DisplayError, Mode};
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use zbus::MessageStream;
 use zbus::export::ordered_stream::OrderedStreamExt;
@@ -40,6 +41,8 @@ pub(super) struct Session {
     remote: OwnedObjectPath,
     /// PipeWire node of the monitor's pictures, on the default daemon.
     pub node: u32,
+    /// The id by which libei names the region of this monitor.
+    pub mapping_id: Option<String>,
 }
 
 impl Session {
@@ -77,12 +80,12 @@ impl Session {
             }
         };
         let node = within("the PipeWire node of the virtual monitor", NODE_LIMIT, node).await?;
-        // The id by which libei names the region of this monitor.
         let parameters = peer.property(stream, "Parameters").await;
+        let mapping_id = parameters.as_ref().ok().and_then(mapping_id);
         tracing::debug!(
             node, session = %remote, stream = stream.path, ?parameters, "the virtual monitor's session has started"
         );
-        Ok((Self { remote, node }, closed))
+        Ok((Self { remote, node, mapping_id }, closed))
     }
 
     /// Moves the pointer by each of `motions` in turn.
@@ -91,6 +94,17 @@ impl Session {
             peer.call(self.address(), "NotifyPointerMotionRelative", motion).await?;
         }
         Ok(())
+    }
+
+    /// A socket of libei for this session's devices. The session takes its input there from then on.
+    ///
+    /// # Errors
+    /// Whatever Mutter answers; before GNOME 45 it does not know the method.
+    pub async fn connect_input(&self, peer: &Peer) -> Result<OwnedFd, DisplayError> {
+        let options: HashMap<&str, Value<'_>> = HashMap::new();
+        let answer = peer.call(self.address(), "ConnectToEIS", &(options,)).await?;
+        let fd: zbus::zvariant::OwnedFd = read(&answer)?;
+        Ok(fd.into())
     }
 
     /// Ends the session.
@@ -139,6 +153,12 @@ fn monitor(mode: Mode, offer: Offer) -> HashMap<&'static str, Value<'static>> {
         asked.insert("modes", value(vec![mode]));
     }
     asked
+}
+
+/// The mapping id among a stream's parameters.
+fn mapping_id(parameters: &OwnedValue) -> Option<String> {
+    let all = HashMap::<String, OwnedValue>::try_from(parameters.try_clone().ok()?).ok()?;
+    String::try_from(all.get("mapping-id")?.try_clone().ok()?).ok()
 }
 
 fn unsupported(error: DisplayError) -> DisplayError {

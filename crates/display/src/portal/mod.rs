@@ -8,6 +8,7 @@
 //! cannot be closed.
 
 mod grant;
+mod input;
 mod link;
 mod remedy;
 mod session;
@@ -16,7 +17,6 @@ mod tokens;
 pub use grant::{authorize, authorized, deauthorize};
 
 use crate::backend::{Backend, Finding, State};
-use crate::no_input::NoInput;
 use crate::{DisplayConfig, DisplayKind, bus, pulse};
 use link::Link;
 use lumen_media::{
@@ -61,12 +61,13 @@ pub struct Portal {
     patience: Patience,
     /// The session with a picture; held for the next output.
     held: Mutex<Option<Arc<Session>>>,
+    input: input::Input,
 }
 
 impl Portal {
     /// Asks nothing yet.
     pub fn new(config: DisplayConfig, patience: Patience) -> Self {
-        Self { config, patience, held: Mutex::new(None) }
+        Self { config, patience, held: Mutex::new(None), input: input::Input::default() }
     }
 
     /// A connection to the compositor's input emulation (EIS) under the grant of the session that shows the picture, or
@@ -137,7 +138,7 @@ impl VirtualDisplay for Portal {
         let mut held = self.held();
         let (session, remote) = self.wait("its session", self.picture(&mut held))?;
         drop(held);
-        let Some(stream) = session.stream else {
+        let Some(stream) = session.stream.as_ref() else {
             return Err(DisplayError::Gone { backend: NAME, cause: "the session shows nothing".to_owned() });
         };
         let effective_mode = monitor_mode(stream.size, mode)?;
@@ -156,7 +157,7 @@ impl VirtualDisplay for Portal {
                 cursor_metadata: session.cursor_metadata(),
             }),
             effective_mode,
-            input: NoInput::of(NAME),
+            input: self.input.of(&self.config, &session, stream),
             // Whose monitor it shows is not known; where one compositor runs there is no doubt.
             pulse: match self.config.session.wayland_sockets().as_slice() {
                 [only] => pulse::of(only),

@@ -89,12 +89,14 @@ impl Abilities {
 }
 
 /// The stream that the portal granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
     /// Global id of its PipeWire node.
     pub node: u32,
     /// Size in the compositor's coordinates, where the portal tells it.
     pub size: Option<(u32, u32)>,
+    /// The id by which libei names the region of what it shows.
+    pub mapping_id: Option<String>,
 }
 
 /// What a session is wanted for.
@@ -233,6 +235,11 @@ impl Session {
     /// A connection to PipeWire that sees the granted stream.
     pub async fn open_pipewire(&self) -> Result<OwnedFd, DisplayError> {
         self.open(Method::new(SCREEN_CAST, "OpenPipeWireRemote")).await
+    }
+
+    /// Whether its grant covers input.
+    pub fn takes_input(&self) -> bool {
+        self.takes_input
     }
 
     /// A connection to the compositor's input emulation (EIS), which takes keyboard and pointer under the same grant.
@@ -403,7 +410,8 @@ fn stream(results: &Results) -> Result<Stream, Failure> {
         .and_then(|size| size.try_clone().ok())
         .and_then(|size| <(i32, i32)>::try_from(size).ok())
         .and_then(|(width, height)| Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?)));
-    Ok(Stream { node, size })
+    let mapping_id = text(&properties, "mapping_id");
+    Ok(Stream { node, size, mapping_id })
 }
 
 fn number(results: &Results, key: &str) -> Option<u32> {
@@ -489,10 +497,13 @@ mod tests {
         let with_size = std::collections::HashMap::from([("size", Value::from((1280_i32, 720_i32)))]);
         let streams = vec![(42_u32, with_size), (43, Default::default())];
         let results = Results::from([("streams".to_owned(), owned(streams))]);
-        assert_eq!(stream(&results).expect("a stream"), Stream { node: 42, size: Some((1280, 720)) });
+        assert_eq!(
+            stream(&results).expect("a stream"),
+            Stream { node: 42, size: Some((1280, 720)), mapping_id: None }
+        );
         let negative = std::collections::HashMap::from([("size", Value::from((-1_i32, 720_i32)))]);
         let results = Results::from([("streams".to_owned(), owned(vec![(42_u32, negative)]))]);
-        assert_eq!(stream(&results).expect("a stream"), Stream { node: 42, size: None });
+        assert_eq!(stream(&results).expect("a stream"), Stream { node: 42, size: None, mapping_id: None });
     }
 
     #[test]

@@ -6,7 +6,6 @@ use super::ipc::{CurrentMode, Ipc, IpcError, Output, quoted};
 use super::layout::{Layout, free_place, place_for};
 use super::removal::{Leaving, PREFIX, Record, run_all, take_away};
 use crate::journal::Entry;
-use crate::no_input::NoInput;
 use crate::{DisplayConfig, SessionEnvironment, Topology, pulse};
 use lumen_media::display::SetMode;
 use lumen_media::{DisplayError, Mode, OutputSource, PathReport, VirtualOutput, WaylandTarget, clock};
@@ -203,7 +202,13 @@ impl Making<'_> {
             },
             source: OutputSource::Wayland(target),
             effective_mode,
-            input: NoInput::of(SWAY),
+            input: lumen_input::wlroots(lumen_input::WlrootsTarget {
+                desktop: SWAY,
+                socket: self.socket.clone(),
+                output: live.name.clone(),
+                layout: self.config.keyboard_layout.clone(),
+                variant: self.config.keyboard_variant.clone().unwrap_or_default(),
+            }),
             pulse: pulse::of(&self.socket),
             env: environment(&self.config.session, &live.instance, &self.socket),
             set_mode: Some(mode_setter(live.instance.clone(), live.name.clone())),

@@ -4,6 +4,7 @@
 mod eyes;
 mod gamescope;
 mod hyprland;
+mod input;
 mod kwin;
 mod mutter;
 mod portal;

@@ -69,7 +69,7 @@ fn vm_a_gamescope_that_dies_ends_the_stream_cleanly_and_serves_again() {
     }
 }
 
-fn spawning(session: &Session) -> Lab {
+pub fn spawning(session: &Session) -> Lab {
     let mut env = session.env();
     env.extend(Gamescope::environment());
     env.remove("XDG_CURRENT_DESKTOP");

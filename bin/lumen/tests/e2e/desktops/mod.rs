@@ -8,6 +8,7 @@ mod failures;
 mod gamescope;
 mod gnome;
 mod hyprland;
+mod input;
 mod kwin;
 mod mutter;
 mod sway;

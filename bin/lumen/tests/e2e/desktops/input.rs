@@ -1,0 +1,533 @@
+//! Input, sent by the client, as programs on each desktop get it.
+
+use super::{NO_LINGER, watch};
+use crate::lab::{Lab, PATIENCE, wait_for};
+use lumen_lab::{
+    Desktop, Kwin, KwinOptions, KwinRenderer, Mode, Mutter, MutterOptions, Sway, SwayOptions, left_out,
+    patient, render_node, session_for,
+};
+use lumen_testkit::input::Contact;
+use lumen_testkit::{Client, InputPacket, Stream, StreamRequest};
+use serde_json::Value;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+const BTN_LEFT: u64 = 0x110;
+
+/// What becomes of text that the keyboard layout lacks.
+#[derive(Clone, Copy, Debug)]
+enum Text {
+    /// A key types it.
+    Typed,
+    /// An input method gets its number: Ctrl+Shift+U, digits, space.
+    Number,
+    /// Nothing.
+    Lost,
+}
+
+/// What a desktop can take, and how it tells its programs.
+#[derive(Clone, Copy, Debug)]
+struct Ability {
+    /// As the status names it.
+    path: &'static str,
+    /// Fingers arrive as such; else the first one is the pointer.
+    touch: bool,
+    text: Text,
+    wheel: Wheel,
+    /// Size of the stream.
+    size: (u32, u32),
+    /// The card is a program of X11: it does not tell what keys type.
+    x11: bool,
+}
+
+impl Ability {
+    fn request(&self) -> StreamRequest {
+        StreamRequest::new(self.size.0, self.size.1, 60)
+    }
+}
+
+/// What becomes of parts of a notch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wheel {
+    /// They arrive as `axis_value120`.
+    Fine,
+    /// They arrive as `axis` only.
+    Smooth,
+    /// They arrive when they make a whole one.
+    Notches,
+}
+
+/// A stream of the test card with the keyboard focus, and what the card logged.
+struct Desk<'a> {
+    lab: &'a Lab,
+    ability: Ability,
+    /// `None` between streams.
+    stream: RefCell<Option<Stream>>,
+    /// Lines of the log that were looked at already.
+    seen: Cell<usize>,
+}
+
+impl Desk<'_> {
+    fn send(&self, packet: InputPacket) {
+        self.stream.borrow().as_ref().expect("it streams").send_input(packet).expect("queued");
+    }
+
+    fn end(&self) -> Stream {
+        self.stream.take().expect("it streams")
+    }
+
+    /// Waits for a line of this type that fits, after all that were found before.
+    fn find(&self, kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = crate::lab::now() + patient(PATIENCE);
+        loop {
+            let log = self.lab.input_log();
+            let found = log
+                .iter()
+                .enumerate()
+                .skip(self.seen.get())
+                .find(|(_, line)| line["type"] == kind && fits(line));
+            if let Some((index, line)) = found {
+                self.seen.set(index + 1);
+                return line.clone();
+            }
+            assert!(
+                crate::lab::now() < deadline,
+                "no fitting {kind} after {:#?}\n{}",
+                &log[self.seen.get().saturating_sub(3).min(log.len())..],
+                self.lab.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn key(&self, code: u64, state: &str) -> Value {
+        self.find("key", |line| line["code"] == code && line["state"] == state)
+    }
+
+    fn place(&self, kind: &str, x: f64, y: f64) {
+        let near = |line: &Value| {
+            let off = |key: &str, at: f64| (line[key].as_f64().unwrap_or(f64::NAN) - at).abs();
+            off("x", x) <= 1.01 && off("y", y) <= 1.01
+        };
+        self.find(kind, near);
+    }
+
+    /// The pointer is put somewhere, and the card sees it there.
+    fn point_at(&self, x: i16, y: i16) {
+        self.send(InputPacket::MousePosition {
+            x,
+            y,
+            width: self.ability.size.0 as i16,
+            height: self.ability.size.1 as i16,
+        });
+    }
+}
+
+/// Puts the pointer on the card and clicks, so that it has both foci.
+fn focus(desk: &Desk<'_>) {
+    let mut nudge = 0;
+    wait_for("the card to see the pointer", PATIENCE, || {
+        nudge = (nudge + 1) % 50;
+        desk.point_at(100 + nudge, 100);
+        std::thread::sleep(patient(Duration::from_millis(20)));
+        let log = desk.lab.input_log();
+        log.iter().any(|line| line["type"] == "pointer_motion").then_some(())
+    });
+    desk.send(InputPacket::MouseButton { down: true, button: 1 });
+    desk.send(InputPacket::MouseButton { down: false, button: 1 });
+    desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "released");
+    wait_for("the card to have the keyboard", PATIENCE, || {
+        let log = desk.lab.input_log();
+        let last = log
+            .iter()
+            .rev()
+            .find(|line| line["type"] == "keyboard_enter" || line["type"] == "keyboard_leave");
+        (last?["type"] == "keyboard_enter").then_some(())
+    });
+}
+
+fn keys(desk: &Desk<'_>) {
+    for (key, code) in [(0x41, 30), (0x5a, 44), (0x70, 59), (0x25, 105), (0x0d, 28), (0xbe, 52)] {
+        desk.send(InputPacket::key(true, key));
+        desk.send(InputPacket::key(false, key));
+        desk.key(code, "pressed");
+        desk.key(code, "released");
+    }
+    // Shift, held.
+    desk.send(InputPacket::key(true, 0xa0));
+    desk.send(InputPacket::key(true, 0x42));
+    desk.send(InputPacket::key(false, 0x42));
+    desk.send(InputPacket::key(false, 0xa0));
+    desk.key(42, "pressed");
+    let pressed = desk.key(48, "pressed");
+    assert_eq!(pressed["modifiers"]["depressed"], 1, "{pressed}");
+    if desk.ability.x11 {
+        desk.key(42, "released");
+        return;
+    }
+    desk.find("typed", |line| line["text"] == "B");
+    desk.key(42, "released");
+    desk.find("modifiers", |line| line["modifiers"]["depressed"] == 0);
+}
+
+fn pointer(desk: &Desk<'_>) {
+    let (width, height) = desk.ability.size;
+    let (right, bottom) = (width as i16 - 1, height as i16 - 1);
+    let (middle, top) = (width as i16 / 2, height as i16 / 4);
+    for (x, y) in [(0, 0), (right, 0), (right, bottom), (0, bottom), (middle, top)] {
+        desk.point_at(x, y);
+        let place = |at: i16, side: u32| f64::from(at) * f64::from(side) / f64::from(side - 1);
+        desk.place("pointer_motion", place(x, width), place(y, height));
+    }
+    desk.send(InputPacket::MouseMove { dx: 40, dy: -25 });
+    desk.place("pointer_motion", f64::from(middle) + 40.3, f64::from(top) - 24.7);
+    for (button, code) in [(1, BTN_LEFT), (3, 0x111), (2, 0x112), (4, 0x113), (5, 0x114)] {
+        for (down, state) in [(true, "pressed"), (false, "released")] {
+            desk.send(InputPacket::MouseButton { down, button });
+            desk.find("button", |line| line["code"] == code && line["state"] == state);
+        }
+    }
+}
+
+fn wheel(desk: &Desk<'_>) {
+    // Some desktops tell several notches one by one.
+    let moved = |axis: &'static str, v120: i64| {
+        let mut sum = 0;
+        while sum != v120 {
+            let line = desk.find("axis_value120", |line| line["axis"] == axis);
+            sum += line["v120"].as_i64().expect("a number");
+            assert!(sum.abs() <= v120.abs() && sum.signum() == v120.signum(), "{line}");
+        }
+    };
+    desk.send(InputPacket::Scroll(-120));
+    moved("vertical", 120);
+    desk.send(InputPacket::Scroll(240));
+    moved("vertical", -240);
+    desk.send(InputPacket::ScrollHorizontal(120));
+    moved("horizontal", 120);
+    for (axis, packet) in
+        [("vertical", InputPacket::Scroll(-30)), ("horizontal", InputPacket::ScrollHorizontal(30))]
+    {
+        if desk.ability.wheel == Wheel::Notches {
+            (0..4).for_each(|_| desk.send(packet.clone()));
+            moved(axis, 120);
+            continue;
+        }
+        desk.send(packet);
+        if desk.ability.wheel == Wheel::Fine {
+            moved(axis, 30);
+        } else {
+            let part = desk.find("axis", |line| line["axis"] == axis);
+            let value = part["value"].as_f64().expect("a number");
+            assert!((2.0..=4.0).contains(&value), "a quarter of a notch: {part}");
+        }
+    }
+}
+
+fn finger(event: Contact, pointer: u32, x: f32, y: f32) -> InputPacket {
+    InputPacket::Touch { event, rotation: 0, pointer, x, y, pressure: 1.0, major: 0.0, minor: 0.0 }
+}
+
+fn pen(event: Contact, x: f32, y: f32) -> InputPacket {
+    InputPacket::Pen {
+        event,
+        tool: 1,
+        buttons: 0,
+        x,
+        y,
+        pressure: 0.5,
+        rotation: 0xffff,
+        tilt: 0xff,
+        major: 0.0,
+        minor: 0.0,
+    }
+}
+
+fn touch(desk: &Desk<'_>) {
+    let Ability { touch: real, size: (width, height), .. } = desk.ability;
+    let place = |x: f64, y: f64| (x * f64::from(width), y * f64::from(height));
+    for packets in [
+        [
+            finger(Contact::Down, 7, 0.5, 0.25),
+            finger(Contact::Move, 7, 0.75, 0.5),
+            finger(Contact::Up, 7, 0.75, 0.5),
+        ],
+        [pen(Contact::Down, 0.5, 0.25), pen(Contact::Move, 0.75, 0.5), pen(Contact::Up, 0.75, 0.5)],
+    ] {
+        let [down, moved, up] = packets;
+        let ((x, y), (to_x, to_y)) = (place(0.5, 0.25), place(0.75, 0.5));
+        desk.send(down);
+        if real {
+            desk.place("touch_down", x, y);
+        } else {
+            desk.place("pointer_motion", x, y);
+            desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "pressed");
+        }
+        // Only now: moves travel on another channel, and may overtake.
+        desk.send(moved);
+        desk.place(if real { "touch_motion" } else { "pointer_motion" }, to_x, to_y);
+        desk.send(up);
+        if real {
+            desk.find("touch_up", |_| true);
+        } else {
+            desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "released");
+        }
+    }
+    if real {
+        desk.send(finger(Contact::Down, 1, 0.1, 0.1));
+        desk.send(finger(Contact::Down, 2, 0.2, 0.2));
+        let first = desk.find("touch_down", |_| true)["id"].clone();
+        let second = desk.find("touch_down", |_| true)["id"].clone();
+        assert_ne!(first, second);
+        desk.send(finger(Contact::Up, 1, 0.1, 0.1));
+        desk.find("touch_up", |line| line["id"] == first);
+        desk.send(finger(Contact::Up, 2, 0.2, 0.2));
+        desk.find("touch_up", |line| line["id"] == second);
+    }
+}
+
+fn text(desk: &Desk<'_>) {
+    let beyond = desk.ability.text;
+    if desk.ability.x11 {
+        // H and shift with I, by their places on the keyboard.
+        desk.send(InputPacket::Text("h".into()));
+        desk.key(35, "pressed");
+        desk.send(InputPacket::Text("I".into()));
+        assert_eq!(desk.key(23, "pressed")["modifiers"]["depressed"], 1);
+        desk.key(23, "released");
+        return;
+    }
+    let typed = |text: &str| {
+        desk.find("typed", |line| line["text"] == text);
+    };
+    for character in ["h", "I", "?", "é", "ß", "東", "🎉"] {
+        desk.send(InputPacket::Text(character.to_owned()));
+        match beyond {
+            _ if character.is_ascii() => typed(character),
+            Text::Typed => typed(character),
+            Text::Number => {
+                // With Control and Shift down U types a control character.
+                let pressed = desk.key(22, "pressed");
+                assert_eq!(pressed["modifiers"]["depressed"], 5, "{pressed}");
+                let number = format!("{:x} ", u32::from(character.chars().next().expect("one")));
+                number.chars().for_each(|digit| typed(&digit.to_string()));
+            }
+            Text::Lost => {}
+        }
+    }
+    // The layout is as before.
+    desk.send(InputPacket::key(true, 0x51));
+    desk.send(InputPacket::key(false, 0x51));
+    desk.key(16, "pressed");
+    desk.find("typed", |line| line["text"] == "q");
+    desk.key(16, "released");
+}
+
+/// What is held when a stream ends, however it ends, is let go on the desktop.
+fn releases(lab: &Lab, client: &Client, desk: &Desk<'_>) {
+    let hold = |desk: &Desk<'_>| {
+        desk.send(InputPacket::key(true, 0x41));
+        desk.send(InputPacket::key(true, 0xa2));
+        desk.key(30, "pressed");
+        desk.key(29, "pressed");
+        desk.send(InputPacket::MouseButton { down: true, button: 1 });
+        desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "pressed");
+    };
+    let let_go = |desk: &Desk<'_>| {
+        let start = desk.seen.get();
+        for (kind, code) in [("key", 30), ("key", 29), ("button", BTN_LEFT)] {
+            desk.seen.set(start);
+            desk.find(kind, |line| line["code"] == code && line["state"] == "released");
+        }
+        desk.seen.set(lab.input_log().len());
+    };
+    hold(desk);
+    // The network is gone: nothing is heard any more.
+    let fell_silent = crate::lab::now();
+    desk.end().kill();
+    let_go(desk);
+    println!("held input was let go {:?} after the network", crate::lab::now() - fell_silent);
+    let resume = || {
+        let stream = client.resume(&desk.ability.request(), &Default::default()).expect("resumed");
+        stream.next_frame(patient(PATIENCE)).expect("a frame");
+        stream
+    };
+    desk.stream.replace(Some(resume()));
+    hold(desk);
+    desk.end().disconnect(patient(PATIENCE));
+    let_go(desk);
+}
+
+/// Each event kind is sent by the client and arrives in the card's log.
+fn everything_arrives(mut lab: Lab, ability: Ability) {
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "testcard", &ability.request());
+    watch(&lab, &stream, &ability.request(), if lumen_lab::in_vm() { 2 } else { 5 }, 0);
+    let desk = Desk { lab: &lab, ability, stream: RefCell::new(Some(stream)), seen: Cell::new(0) };
+    focus(&desk);
+    keys(&desk);
+    pointer(&desk);
+    wheel(&desk);
+    touch(&desk);
+    text(&desk);
+    flood(&desk);
+    let input = lab.status()["sessions"][0]["input"].clone();
+    println!("input by {input}");
+    assert_eq!(input["path"], ability.path, "{input}");
+    releases(&lab, &client, &desk);
+    let _ = client.cancel();
+    drop(desk);
+    lab.stop_host();
+}
+
+/// 10 000 events a second for a second: every key and button arrives.
+fn flood(desk: &Desk<'_>) {
+    let before = desk.lab.input_log().len();
+    desk.seen.set(before);
+    let count = if lumen_lab::in_vm() { 200 } else { 1000 };
+    for round in 0..count {
+        desk.send(InputPacket::key(true, 0x41));
+        for step in 0..6_i16 {
+            let way = if (round + i32::from(step)) % 2 == 0 { 1 } else { -1 };
+            desk.send(InputPacket::MouseMove { dx: way, dy: way });
+        }
+        desk.send(InputPacket::MouseButton { down: true, button: 3 });
+        desk.send(InputPacket::MouseButton { down: false, button: 3 });
+        desk.send(InputPacket::key(false, 0x41));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pairs = |log: &[Value]| {
+        let of = |kind: &str, code: u64, state: &str| {
+            log.iter()
+                .filter(|line| line["type"] == kind && line["code"] == code && line["state"] == state)
+                .count()
+        };
+        [
+            of("key", 30, "pressed"),
+            of("key", 30, "released"),
+            of("button", 0x111, "pressed"),
+            of("button", 0x111, "released"),
+        ]
+    };
+    let mut seen = [0; 4];
+    let wanted = [count as usize; 4];
+    let deadline = crate::lab::now() + patient(PATIENCE);
+    while seen != wanted {
+        if crate::lab::now() >= deadline {
+            let log = desk.lab.input_log();
+            let of_kind = |line: &&Value| {
+                !matches!(line["type"].as_str(), Some("key" | "typed" | "button" | "pointer_motion"))
+            };
+            let others: Vec<_> =
+                log[before..].iter().filter(of_kind).map(ToString::to_string).take(20).collect();
+            let input = desk.lab.status()["sessions"][0]["input"].clone();
+            panic!("{seen:?} of {wanted:?}; {input}; also seen:\n{}", others.join("\n"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        seen = pairs(&desk.lab.input_log()[before..]);
+    }
+    desk.seen.set(desk.lab.input_log().len());
+}
+
+const SIZE: (u32, u32) = (1264, 720);
+/// What the emulated machine can draw.
+const SMALL: (u32, u32) = (640, 360);
+
+#[test]
+fn sway_gets_everything() {
+    let Some(session) = session_for("input to sway", &["sway", "wayland-info"]) else { return };
+    // A second monitor beside the streamed one.
+    let options = SwayOptions { outputs: vec![Mode::new(800, 600, 60.0)], ..SwayOptions::default() };
+    let sway = Sway::start(&session, &options).expect("sway starts");
+    let ability = Ability {
+        path: "wlr-virtual-pointer",
+        touch: false,
+        text: Text::Typed,
+        wheel: Wheel::Smooth,
+        size: SIZE,
+        x11: false,
+    };
+    everything_arrives(Lab::start_in(sway.env(), NO_LINGER), ability);
+}
+
+#[test]
+fn mutter_gets_everything() {
+    let Some(session) = session_for("input to mutter", &["mutter", "wayland-info"]) else { return };
+    let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)] };
+    let mutter = Mutter::start(&session, &options).expect("mutter starts");
+    let ability = Ability {
+        path: "libei",
+        touch: true,
+        text: Text::Number,
+        wheel: Wheel::Smooth,
+        size: SIZE,
+        x11: false,
+    };
+    everything_arrives(Lab::start_in(mutter.env(), NO_LINGER), ability);
+}
+
+fn kwin(ability: Ability, bus: bool) {
+    if render_node().is_none() {
+        return left_out("input to KWin", "there is no render node");
+    }
+    let Some(session) = session_for("input to KWin", &["kwin_wayland", "wayland-info", "pipewire"]) else {
+        return;
+    };
+    let options = KwinOptions {
+        renderer: KwinRenderer::OpenGl,
+        mode: Mode::new(320, 180, 60.0),
+        permission_checks: false,
+        ..KwinOptions::default()
+    };
+    let kwin = Kwin::start(&session, &options).expect("KWin starts");
+    let mut env = kwin.env();
+    if !bus {
+        env.insert("DBUS_SESSION_BUS_ADDRESS".into(), "unix:path=/nowhere".into());
+    }
+    everything_arrives(Lab::start_in(env, "[display]\nlinger_seconds = 0\ncompositor = \"kwin\"\n"), ability);
+}
+
+#[test]
+fn vm_kwin_gets_everything_by_libei() {
+    let ability = Ability {
+        path: "libei",
+        touch: true,
+        text: Text::Typed,
+        wheel: Wheel::Fine,
+        size: SMALL,
+        x11: false,
+    };
+    kwin(ability, true);
+}
+
+#[test]
+fn vm_kwin_gets_everything_by_fake_input() {
+    let ability = Ability {
+        path: "kwin-fake-input",
+        touch: true,
+        text: Text::Typed,
+        wheel: Wheel::Smooth,
+        size: SMALL,
+        x11: false,
+    };
+    kwin(ability, false);
+}
+
+#[test]
+fn vm_gamescope_gets_everything() {
+    if render_node().is_none() {
+        return left_out("input to gamescope", "there is no render node");
+    }
+    let Some(session) = session_for("input to gamescope", &["gamescope", "Xwayland", "pipewire"]) else {
+        return;
+    };
+    let ability = Ability {
+        path: "libei",
+        touch: false,
+        text: Text::Lost,
+        wheel: Wheel::Notches,
+        size: (320, 180),
+        x11: true,
+    };
+    everything_arrives(super::gamescope::spawning(&session), ability);
+}

@@ -1,0 +1,190 @@
+//! Devices that a server of libei lends: they come, pause, resume and go as it likes.
+
+use super::Place;
+use crate::keyboard::Keyboard;
+use reis::event::{Device, DeviceCapability as Capability, EiEvent};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Keymaps larger than this are no keymaps.
+const MAX_KEYMAP: u32 = 4 << 20;
+/// The right and bottom edges belong to the next monitor, and KWin rounds: positions end a logical pixel before them.
+const EDGE: f64 = 1.0;
+
+/// A device, and whether it takes events.
+#[derive(Debug)]
+struct Lent {
+    device: Device,
+    resumed: bool,
+}
+
+/// Where positions of an output land, in logical pixels of the desktop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Region {
+    x: f64,
+    y: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Region {
+    /// A place given in parts of the output.
+    pub fn locate(&self, x: f64, y: f64) -> (f32, f32) {
+        let at = |start: f64, length: f64, part: f64| {
+            (start + (part.clamp(0.0, 1.0) * length).min(length - EDGE)) as f32
+        };
+        (at(self.x, self.width, x), at(self.y, self.height, y))
+    }
+}
+
+/// All devices of a connection.
+#[derive(Default)]
+pub(super) struct Devices {
+    lent: Vec<Lent>,
+    /// Counts the times that we began to send events.
+    sequence: u32,
+    /// Keymap of the keyboard, with the modifiers in force.
+    pub keyboard: Option<Keyboard>,
+    /// Fingers that are down on the touchscreen.
+    pub fingers: BTreeSet<u32>,
+}
+
+impl Devices {
+    /// Takes news from the server; the cause when it ended the connection.
+    pub fn handle(&mut self, event: EiEvent, serial: u32) -> Option<String> {
+        match event {
+            EiEvent::SeatAdded(added) => added.seat.bind_capabilities(
+                Capability::Pointer
+                    | Capability::PointerAbsolute
+                    | Capability::Keyboard
+                    | Capability::Touch
+                    | Capability::Scroll
+                    | Capability::Button
+                    | Capability::Text,
+            ),
+            EiEvent::DeviceAdded(added) => self.added(added.device),
+            EiEvent::DeviceRemoved(removed) => {
+                tracing::debug!(device = removed.device.name(), "an input device went");
+                self.forget(&removed.device);
+                self.lent.retain(|lent| lent.device != removed.device);
+            }
+            EiEvent::DeviceResumed(resumed) => self.resumed(&resumed.device, serial),
+            EiEvent::DevicePaused(paused) => {
+                tracing::debug!(device = paused.device.name(), "an input device paused");
+                self.forget(&paused.device);
+                if let Some(lent) = self.lent.iter_mut().find(|lent| lent.device == paused.device) {
+                    lent.resumed = false;
+                }
+            }
+            EiEvent::KeyboardModifiers(told) => {
+                if let Some(keyboard) = &mut self.keyboard {
+                    keyboard.told(told.depressed, told.latched, told.locked, told.group);
+                }
+            }
+            EiEvent::Disconnected(ended) => {
+                let why = ended.explanation.unwrap_or_default();
+                return Some(format!("it ended the connection ({:?}) {why}", ended.reason));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn added(&mut self, device: Device) {
+        tracing::debug!(device = device.name(), regions = ?device.regions(), "an input device came");
+        if let Some(keymap) = device.keymap()
+            && keymap.size <= MAX_KEYMAP
+        {
+            let mut bytes = vec![0; keymap.size as usize];
+            let read = keymap.fd.try_clone().and_then(|fd| File::from(fd).read_exact_at(&mut bytes, 0));
+            bytes.retain(|byte| *byte != 0);
+            let text = String::from_utf8(bytes).ok().filter(|_| read.is_ok());
+            if let Some(keyboard) = text.and_then(Keyboard::of_text) {
+                self.keyboard = Some(keyboard);
+            }
+        }
+        // Whoever knows version 3 waits for this before it resumes the device.
+        if device.device().version() >= 3 {
+            device.device().ready();
+        }
+        self.lent.push(Lent { device, resumed: false });
+    }
+
+    fn resumed(&mut self, device: &Device, serial: u32) {
+        self.sequence += 1;
+        if let Some(lent) = self.lent.iter_mut().find(|lent| lent.device == *device) {
+            lent.resumed = true;
+            lent.device.device().start_emulating(serial, self.sequence);
+        }
+    }
+
+    /// A device that pauses or goes holds nothing any more.
+    fn forget(&mut self, device: &Device) {
+        if device.has_capability(Capability::Touch) {
+            self.fingers.clear();
+        }
+    }
+
+    /// No more events will come.
+    pub fn stop(&mut self, serial: u32) {
+        for lent in self.lent.iter_mut().filter(|lent| lent.resumed) {
+            lent.device.device().stop_emulating(serial);
+            lent.resumed = false;
+        }
+    }
+
+    fn ready(&self) -> impl Iterator<Item = &Device> {
+        self.lent.iter().filter(|lent| lent.resumed).map(|lent| &lent.device)
+    }
+
+    /// The first device that takes events and has all of these.
+    pub fn with(&self, capabilities: &[Capability]) -> Option<Device> {
+        let has_all =
+            |device: &&Device| capabilities.iter().all(|capability| device.has_capability(*capability));
+        self.ready().find(has_all).cloned()
+    }
+
+    /// The device that takes positions on the streamed part of the desktop, and where that is.
+    pub fn placed(&self, capability: Capability, place: &Place) -> Option<(Device, Region)> {
+        let able = || self.ready().filter(|device| device.has_capability(capability));
+        let (mapping_id, size) = match place {
+            Place::Pixels(width, height) => {
+                let whole = Region { x: 0.0, y: 0.0, width: (*width).into(), height: (*height).into() };
+                return able().next().map(|device| (device.clone(), whole));
+            }
+            Place::Region { mapping_id, size } => (mapping_id, size),
+        };
+        let all: Vec<_> =
+            able().flat_map(|device| device.regions().iter().map(move |region| (device, region))).collect();
+        let by_id = all.iter().find(|(_, region)| mapping_id.is_some() && region.mapping_id == *mapping_id);
+        let by_size = || all.iter().find(|(_, region)| *size == Some((region.width, region.height)));
+        let only = || all.first().filter(|_| all.len() == 1);
+        let (device, region) = match mapping_id {
+            // Another region is another monitor.
+            Some(_) if all.iter().any(|(_, region)| region.mapping_id.is_some()) => by_id,
+            _ => by_size().or_else(only),
+        }?;
+        let region = Region {
+            x: region.x.into(),
+            y: region.y.into(),
+            width: region.width.into(),
+            height: region.height.into(),
+        };
+        Some(((*device).clone(), region))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_stay_in_their_region() {
+        let region = Region { x: 1280.0, y: 0.0, width: 1264.0, height: 720.0 };
+        assert_eq!(region.locate(0.0, 0.0), (1280.0, 0.0));
+        assert_eq!(region.locate(0.5, 0.25), (1912.0, 180.0));
+        let (x, y) = region.locate(1.0, 2.0);
+        assert!((x, y) == (2543.0, 719.0), "{x} {y}");
+    }
+}

@@ -1,0 +1,330 @@
+//! libei: GNOME, KWin, gamescope and the RemoteDesktop portal (`docs/design/input.md`).
+
+mod devices;
+mod link;
+
+use crate::finger::FingerPointer;
+use crate::keyboard::{Keyboard, Stroke};
+use crate::keymap::{KEY_LEFTCTRL, KEY_LEFTSHIFT};
+use crate::sink::{Applied, Connect, Driver, InputError, start};
+use devices::Devices;
+use link::Link;
+use lumen_media::{InputEvent, InputSink, Timestamp, TouchPhase};
+use reis::ei;
+use reis::event::DeviceCapability as Capability;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Logical pixels of a notch where scrolling is smooth.
+const SMOOTH_PER_NOTCH: f64 = 10.0;
+
+/// Which part of the desktop is streamed: positions land there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// The region with this mapping id, else the one of this size, else the only one.
+    Region {
+        /// As the desktop named it when it made the output or its stream.
+        mapping_id: Option<String>,
+        /// Width and height in logical pixels.
+        size: Option<(u32, u32)>,
+    },
+    /// The whole of a desktop that has no regions, by its width and height in pixels (gamescope).
+    Pixels(u32, u32),
+}
+
+/// Types characters that the keyboard layout lacks, where libei cannot; says whether it did.
+pub type Typist = Box<dyn FnMut(char) -> bool + Send>;
+
+/// How characters are typed that the keyboard layout lacks, where the desktop does not take text as such.
+pub enum Beyond {
+    /// Not at all.
+    Nothing,
+    /// In another way than libei.
+    Typist(Typist),
+    /// As people do: Ctrl+Shift+U, the number, space. Input methods (IBus) and GTK understand it.
+    Number,
+}
+
+/// Where events go.
+pub struct LibeiTarget {
+    /// Name in logs and errors.
+    pub desktop: &'static str,
+    /// The streamed part.
+    pub place: Place,
+    /// For characters beyond the layout.
+    pub beyond: Beyond,
+    /// XKB's names of layout and variant, where the desktop does not tell its keymap.
+    pub layout: Option<(String, String)>,
+    /// Its wheels turn by whole notches only: parts of one go as smooth scrolling.
+    pub whole_notches: bool,
+}
+
+/// Asks the desktop for a socket; within a few seconds.
+pub type Socket = Box<dyn FnMut() -> Result<OwnedFd, InputError> + Send>;
+
+/// A sink for a desktop that speaks libei. Returns at once; a thread of its own asks for a `socket`, and again when the
+/// connection broke.
+pub fn libei(target: LibeiTarget, socket: Socket) -> Arc<dyn InputSink> {
+    libei_or(target, socket, None)
+}
+
+/// As [`libei`], with another way for when no socket is to be had.
+pub(crate) fn libei_or(
+    target: LibeiTarget,
+    mut socket: Socket,
+    mut other: Option<Connect>,
+) -> Arc<dyn InputSink> {
+    let LibeiTarget { desktop, place, beyond, layout, whole_notches } = target;
+    let beyond = Arc::new(Mutex::new(beyond));
+    let connect: Connect = Box::new(move || {
+        let connected = socket().and_then(|fd| Libei::connect(desktop, fd, place.clone(), beyond.clone()));
+        match (connected, &mut other) {
+            (Ok(mut driver), _) => {
+                driver.whole_notches = whole_notches;
+                driver.devices.keyboard =
+                    layout.as_ref().and_then(|(layout, variant)| Keyboard::of_layout(layout, variant));
+                Ok(Box::new(driver) as Box<dyn Driver>)
+            }
+            (Err(error), Some(other)) => {
+                tracing::debug!(%error, "no libei");
+                other()
+            }
+            (Err(error), None) => Err(error),
+        }
+    });
+    start(desktop, connect)
+}
+
+struct Libei {
+    desktop: &'static str,
+    link: Link,
+    devices: Devices,
+    place: Place,
+    finger: FingerPointer,
+    whole_notches: bool,
+    /// Shared with the connections that come after this one.
+    beyond: Arc<Mutex<Beyond>>,
+}
+
+impl Libei {
+    fn connect(
+        desktop: &'static str,
+        socket: OwnedFd,
+        place: Place,
+        beyond: Arc<Mutex<Beyond>>,
+    ) -> Result<Self, InputError> {
+        let link = Link::open(desktop, socket)?;
+        let devices = Devices::default();
+        Ok(Self {
+            desktop,
+            link,
+            devices,
+            place,
+            finger: FingerPointer::default(),
+            whole_notches: false,
+            beyond,
+        })
+    }
+
+    /// Handles what the desktop said.
+    fn news(&mut self) -> Result<(), InputError> {
+        while let Some(event) = self.link.next_event()? {
+            let lost = self.devices.handle(event, self.link.serial());
+            if let Some(cause) = lost {
+                return Err(InputError::Lost { desktop: self.desktop, cause });
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, code: u16, pressed: bool) -> Applied {
+        let Some(device) = self.devices.with(&[Capability::Keyboard]) else { return Applied::NotYet };
+        let Some(keyboard) = device.interface::<ei::Keyboard>() else { return Applied::Never };
+        if let Some(keymap) = &mut self.devices.keyboard {
+            keymap.key(code, pressed);
+        }
+        let state = if pressed { ei::keyboard::KeyState::Press } else { ei::keyboard::KeyState::Released };
+        keyboard.key(code.into(), state);
+        self.link.frame(&device);
+        Applied::Sent
+    }
+
+    fn button(&mut self, code: u16, pressed: bool) -> Applied {
+        let wanted = [Capability::Button, Capability::Pointer];
+        let device = self.devices.with(&wanted).or_else(|| self.devices.with(&wanted[..1]));
+        let Some(device) = device else { return Applied::NotYet };
+        let Some(button) = device.interface::<ei::Button>() else { return Applied::Never };
+        let state = if pressed { ei::button::ButtonState::Press } else { ei::button::ButtonState::Released };
+        button.button(code.into(), state);
+        self.link.frame(&device);
+        Applied::Sent
+    }
+
+    fn scroll(&mut self, horizontal: i32, vertical: i32) -> Applied {
+        let wanted = [Capability::Scroll, Capability::Pointer];
+        let device = self.devices.with(&wanted).or_else(|| self.devices.with(&wanted[..1]));
+        let Some(device) = device else { return Applied::NotYet };
+        let Some(scroll) = device.interface::<ei::Scroll>() else { return Applied::Never };
+        if self.whole_notches && (horizontal % 120 != 0 || vertical % 120 != 0) {
+            let smooth = |v120: i32| (f64::from(v120) * SMOOTH_PER_NOTCH / 120.0) as f32;
+            scroll.scroll(smooth(horizontal), smooth(vertical));
+        } else {
+            scroll.scroll_discrete(horizontal, vertical);
+        }
+        self.link.frame(&device);
+        Applied::Sent
+    }
+
+    fn motion(&mut self, dx: f64, dy: f64) -> Applied {
+        let Some(device) = self.devices.with(&[Capability::Pointer]) else { return Applied::NotYet };
+        let Some(pointer) = device.interface::<ei::Pointer>() else { return Applied::Never };
+        pointer.motion_relative(dx as f32, dy as f32);
+        self.link.frame(&device);
+        Applied::Sent
+    }
+
+    fn position(&mut self, x: f64, y: f64) -> Applied {
+        let Some((device, region)) = self.devices.placed(Capability::PointerAbsolute, &self.place) else {
+            return Applied::NotYet;
+        };
+        let Some(pointer) = device.interface::<ei::PointerAbsolute>() else { return Applied::Never };
+        let (x, y) = region.locate(x, y);
+        pointer.motion_absolute(x, y);
+        self.link.frame(&device);
+        Applied::Sent
+    }
+
+    fn touch(&mut self, id: u32, phase: TouchPhase, x: f64, y: f64) -> Applied {
+        let found = self.devices.placed(Capability::Touch, &self.place);
+        let Some((device, region)) = found.filter(|_| !self.finger.is_down()) else {
+            let mut applied = Applied::Sent;
+            for event in self.finger.touch(id, phase, x, y).into_iter().flatten() {
+                applied = self.apply(&event);
+            }
+            return applied;
+        };
+        let Some(touch) = device.interface::<ei::Touchscreen>() else { return Applied::Never };
+        let (x, y) = region.locate(x, y);
+        match phase {
+            TouchPhase::Down => {
+                touch.down(id, x, y);
+                self.devices.fingers.insert(id);
+            }
+            TouchPhase::Move if self.devices.fingers.contains(&id) => touch.motion(id, x, y),
+            TouchPhase::Up if self.devices.fingers.remove(&id) => touch.up(id),
+            // Voids the whole gesture. Cancelling is of version 2; lifting is the next best.
+            TouchPhase::Cancel => {
+                for id in std::mem::take(&mut self.devices.fingers) {
+                    if touch.version() >= 2 { touch.cancel(id) } else { touch.up(id) }
+                }
+            }
+            TouchPhase::Move | TouchPhase::Up => return Applied::Sent,
+        }
+        self.link.frame(&device);
+        Applied::Sent
+    }
+
+    fn text(&mut self, text: &str) -> Applied {
+        if let Some(device) = self.devices.with(&[Capability::Text])
+            && let Some(typing) = device.interface::<ei::Text>()
+        {
+            typing.utf8(text);
+            self.link.frame(&device);
+            return Applied::Sent;
+        }
+        text.chars().map(|character| self.character(character)).last().unwrap_or(Applied::Sent)
+    }
+
+    fn character(&mut self, character: char) -> Applied {
+        if self.devices.with(&[Capability::Keyboard]).is_none() {
+            return Applied::NotYet;
+        }
+        let stroke = self.devices.keyboard.as_ref().and_then(|keyboard| keyboard.stroke(character));
+        if let Some(stroke) = stroke {
+            return self.stroke(stroke);
+        }
+        // What was typed before must be there first.
+        let _ = self.link.flush();
+        let beyond = self.beyond.clone();
+        let mut beyond = beyond.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *beyond {
+            Beyond::Nothing => Applied::Never,
+            Beyond::Typist(typist) => {
+                if typist(character) {
+                    Applied::Sent
+                } else {
+                    Applied::Never
+                }
+            }
+            Beyond::Number => self.number(character),
+        }
+    }
+
+    /// Types the number of a character for an input method.
+    fn number(&mut self, character: char) -> Applied {
+        let Some(keyboard) = &self.devices.keyboard else { return Applied::Never };
+        let digits = format!("{:x} ", u32::from(character));
+        let strokes: Option<Vec<Stroke>> = digits.chars().map(|digit| keyboard.stroke(digit)).collect();
+        let (Some(strokes), Some(letter)) = (strokes, keyboard.stroke('u')) else { return Applied::Never };
+        for code in [KEY_LEFTCTRL, KEY_LEFTSHIFT, letter.code] {
+            self.key(code, true);
+        }
+        for code in [letter.code, KEY_LEFTSHIFT, KEY_LEFTCTRL] {
+            self.key(code, false);
+        }
+        strokes.into_iter().map(|stroke| self.stroke(stroke)).last().unwrap_or(Applied::Never)
+    }
+
+    fn stroke(&mut self, stroke: Stroke) -> Applied {
+        let held = self
+            .devices
+            .keyboard
+            .as_ref()
+            .map_or(Vec::new(), |keyboard: &Keyboard| keyboard.keys_for(stroke.mask));
+        for code in &held {
+            self.key(*code, true);
+        }
+        let applied = self.key(stroke.code, true);
+        self.key(stroke.code, false);
+        for code in held.iter().rev() {
+            self.key(*code, false);
+        }
+        applied
+    }
+}
+
+impl Driver for Libei {
+    fn path(&self) -> &'static str {
+        "libei"
+    }
+
+    fn apply(&mut self, event: &InputEvent) -> Applied {
+        match event {
+            InputEvent::Key { code, pressed } => self.key(*code, *pressed),
+            InputEvent::Button { code, pressed } => self.button(*code, *pressed),
+            InputEvent::Scroll { horizontal_v120, vertical_v120 } => {
+                self.scroll(*horizontal_v120, *vertical_v120)
+            }
+            InputEvent::PointerMotion { dx, dy } => self.motion(*dx, *dy),
+            InputEvent::PointerAbsolute { x, y } => self.position(*x, *y),
+            InputEvent::Touch { id, phase, x, y } => self.touch(*id, *phase, *x, *y),
+            InputEvent::Text(text) => self.text(text),
+        }
+    }
+
+    fn flush(&mut self) -> Result<bool, InputError> {
+        self.link.flush()
+    }
+
+    fn turn(&mut self, wake: BorrowedFd<'_>, deadline: Option<Timestamp>) -> Result<(), InputError> {
+        self.link.wait(Some(wake), deadline)?;
+        self.news()
+    }
+}
+
+impl Drop for Libei {
+    fn drop(&mut self) {
+        self.devices.stop(self.link.serial());
+        let _ = self.link.flush();
+    }
+}

@@ -1,0 +1,410 @@
+//! Compositors of the wlroots family (sway, Hyprland, labwc, river, …): a virtual pointer that is bound to the streamed
+//! output, and a virtual keyboard with a keymap of our own.
+//!
+//! Neither protocol has touch: the first finger moves the pointer and holds its left button.
+
+use crate::finger::FingerPointer;
+use crate::keyboard::{Keyboard, Modifiers, Typing};
+use crate::sink::{Applied, Connect, Driver, InputError, start};
+use crate::wheel::Wheel;
+use lumen_media::{InputEvent, InputSink, Timestamp, clock};
+use lumen_wayland::until;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use wayland_client::backend::WaylandError;
+use wayland_client::protocol::{wl_callback, wl_keyboard, wl_output, wl_pointer, wl_registry, wl_seat};
+use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_noop};
+use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::zwp_virtual_keyboard_manager_v1::ZwpVirtualKeyboardManagerV1;
+use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::zwp_virtual_keyboard_v1::ZwpVirtualKeyboardV1;
+use wayland_protocols_wlr::virtual_pointer::v1::client::zwlr_virtual_pointer_manager_v1::ZwlrVirtualPointerManagerV1;
+use wayland_protocols_wlr::virtual_pointer::v1::client::zwlr_virtual_pointer_v1::ZwlrVirtualPointerV1;
+
+/// For the compositor to answer at the start.
+const LIMIT: Duration = Duration::from_secs(3);
+/// `motion_absolute` counts in parts of this.
+const EXTENT: f64 = 65_535.0;
+/// `wl_pointer.axis` of a notch, as most compositors send it.
+const AXIS_PER_NOTCH: f64 = 15.0;
+
+/// Where events of a wlroots compositor go.
+#[derive(Clone, Debug)]
+pub struct WlrootsTarget {
+    /// Name in logs and errors.
+    pub desktop: &'static str,
+    /// The compositor's socket, absolute.
+    pub socket: PathBuf,
+    /// `wl_output.name` of the streamed output: positions land there.
+    pub output: String,
+    /// XKB layouts of the virtual keyboard, comma-separated.
+    pub layout: String,
+    /// XKB variants of the layouts, written like them.
+    pub variant: String,
+}
+
+/// A sink for a wlroots compositor. Returns at once; a thread of its own connects, and says in the log what is missing.
+pub fn wlroots(target: WlrootsTarget) -> Arc<dyn InputSink> {
+    let desktop = target.desktop;
+    let connect: Connect = Box::new(move || Ok(Box::new(Wlroots::connect(&target)?)));
+    start(desktop, connect)
+}
+
+/// What the compositor told.
+#[derive(Default)]
+struct State {
+    globals: Vec<(u32, String, u32)>,
+    outputs: Vec<(wl_output::WlOutput, String)>,
+    syncs: u32,
+}
+
+struct Wlroots {
+    desktop: &'static str,
+    connection: Connection,
+    queue: EventQueue<State>,
+    state: State,
+    pointer: Option<ZwlrVirtualPointerV1>,
+    keyboard: Option<(ZwpVirtualKeyboardV1, Keyboard)>,
+    finger: FingerPointer,
+    wheel: Wheel,
+    fallback: String,
+}
+
+impl Wlroots {
+    fn connect(target: &WlrootsTarget) -> Result<Self, InputError> {
+        let desktop = target.desktop;
+        let lost = |cause: String| InputError::Lost { desktop, cause };
+        let connection = lumen_wayland::open(&target.socket)
+            .map_err(|error| lost(format!("{}: {error}", target.socket.display())))?;
+        let mut queue = connection.new_event_queue::<State>();
+        let handle = queue.handle();
+        let mut state = State::default();
+        let registry = connection.display().get_registry(&handle, ());
+        let deadline = clock::now() + LIMIT;
+        roundtrip(desktop, &connection, &mut queue, &mut state, deadline)?;
+        let seat: Option<wl_seat::WlSeat> = bind(&state, &registry, &handle, 5);
+        let pointers: Option<ZwlrVirtualPointerManagerV1> = bind(&state, &registry, &handle, 2);
+        let keyboards: Option<ZwpVirtualKeyboardManagerV1> = bind(&state, &registry, &handle, 1);
+        for (name, _, version) in state.globals.iter().filter(|(_, interface, _)| interface == "wl_output") {
+            let output = registry.bind(*name, (*version).min(4), &handle, ());
+            state.outputs.push((output, String::new()));
+        }
+        roundtrip(desktop, &connection, &mut queue, &mut state, deadline)?;
+        let output =
+            state.outputs.iter().find(|(_, name)| *name == target.output).map(|(output, _)| output.clone());
+        let mut missing = Vec::new();
+        let pointer = pointers.map(|manager| match manager.version() {
+            2.. => {
+                if output.is_none() {
+                    missing
+                        .push(format!("positions cover all monitors: there is no output {}", target.output));
+                }
+                manager.create_virtual_pointer_with_output(seat.as_ref(), output.as_ref(), &handle, ())
+            }
+            _ => {
+                missing.push("positions cover all monitors: its virtual pointer is of version 1".to_owned());
+                manager.create_virtual_pointer(seat.as_ref(), &handle, ())
+            }
+        });
+        if pointer.is_none() {
+            missing.push("no pointer: it lacks zwlr_virtual_pointer_manager_v1".to_owned());
+        }
+        let keyboard = match keyboards.zip(seat.as_ref()) {
+            Some((manager, seat)) => {
+                let (keymap, reason) = keymap(target)?;
+                missing.extend(reason);
+                Some((manager.create_virtual_keyboard(seat, &handle, ()), keymap))
+            }
+            None => {
+                missing.push("no keyboard: it lacks zwp_virtual_keyboard_manager_v1".to_owned());
+                None
+            }
+        };
+        if pointer.is_none() && keyboard.is_none() {
+            return Err(InputError::Unsupported {
+                desktop,
+                cause: "it has neither zwlr_virtual_pointer_manager_v1 nor zwp_virtual_keyboard_manager_v1"
+                    .into(),
+                remedy: "The stream can be watched only; a compositor with these protocols takes input"
+                    .into(),
+            });
+        }
+        let mut driver = Self {
+            desktop,
+            connection,
+            queue,
+            state,
+            pointer,
+            keyboard,
+            finger: FingerPointer::default(),
+            wheel: Wheel::default(),
+            fallback: missing.join("; "),
+        };
+        driver.send_keymap()?;
+        let Self { connection, queue, state, .. } = &mut driver;
+        roundtrip(desktop, connection, queue, state, deadline)?;
+        Ok(driver)
+    }
+
+    /// The keyboard's keymap and what is in force.
+    fn send_keymap(&mut self) -> Result<(), InputError> {
+        let Some((device, keyboard)) = &self.keyboard else { return Ok(()) };
+        let text = keyboard.text();
+        let file = in_memory(text.as_bytes()).map_err(|error| InputError::Lost {
+            desktop: self.desktop,
+            cause: format!("no memory for the keymap: {error}"),
+        })?;
+        // The size counts the NUL at the end.
+        device.keymap(wl_keyboard::KeymapFormat::XkbV1.into(), file.as_fd(), text.len() as u32 + 1);
+        modifiers(device, keyboard.modifiers());
+        Ok(())
+    }
+
+    fn key(&mut self, code: u16, pressed: bool) -> Applied {
+        let Some((device, keyboard)) = &mut self.keyboard else { return Applied::Never };
+        let changed = keyboard.key(code, pressed);
+        device.key(now_ms(), code.into(), u32::from(pressed));
+        if let Some(changed) = changed {
+            modifiers(device, changed);
+        }
+        Applied::Sent
+    }
+
+    fn text(&mut self, character: char) -> Applied {
+        let Some((_, keyboard)) = &mut self.keyboard else { return Applied::Never };
+        let stroke = match keyboard.typing(character) {
+            Typing::Now(stroke) => stroke,
+            Typing::NewKeymap(stroke) => {
+                if self.send_keymap().is_err() {
+                    return Applied::Never;
+                }
+                stroke
+            }
+            Typing::Impossible => return Applied::Never,
+        };
+        let Some((device, keyboard)) = &self.keyboard else { return Applied::Never };
+        let before = keyboard.modifiers();
+        let needed = Modifiers { depressed: stroke.mask, group: before.group, ..Modifiers::default() };
+        let other = needed != before;
+        if other {
+            modifiers(device, needed);
+        }
+        device.key(now_ms(), stroke.code.into(), 1);
+        device.key(now_ms(), stroke.code.into(), 0);
+        if other {
+            modifiers(device, before);
+        }
+        Applied::Sent
+    }
+
+    fn scroll(&mut self, horizontal: i32, vertical: i32) -> Applied {
+        let Some(pointer) = &self.pointer else { return Applied::Never };
+        let time = now_ms();
+        pointer.axis_source(wl_pointer::AxisSource::Wheel);
+        let notches = self.wheel.turn(horizontal, vertical);
+        let axes = [
+            (wl_pointer::Axis::HorizontalScroll, horizontal, notches.0),
+            (wl_pointer::Axis::VerticalScroll, vertical, notches.1),
+        ];
+        for (axis, v120, notches) in axes.into_iter().filter(|(_, v120, _)| *v120 != 0) {
+            let value = f64::from(v120) * AXIS_PER_NOTCH / 120.0;
+            // The protocol counts whole notches only: parts move smoothly, and the part that completes a notch tells it.
+            if notches == 0 {
+                pointer.axis(time, axis, value);
+            } else {
+                pointer.axis_discrete(time, axis, value, notches);
+            }
+        }
+        pointer.frame();
+        Applied::Sent
+    }
+
+    fn pointer_event(&mut self, event: &InputEvent) -> Applied {
+        let Some(pointer) = &self.pointer else { return Applied::Never };
+        let time = now_ms();
+        match event {
+            InputEvent::PointerMotion { dx, dy } => pointer.motion(time, *dx, *dy),
+            InputEvent::PointerAbsolute { x, y } => {
+                let part = |value: f64| (value.clamp(0.0, 1.0) * EXTENT).round() as u32;
+                pointer.motion_absolute(time, part(*x), part(*y), EXTENT as u32, EXTENT as u32);
+            }
+            InputEvent::Button { code, pressed } => {
+                let state = if *pressed {
+                    wl_pointer::ButtonState::Pressed
+                } else {
+                    wl_pointer::ButtonState::Released
+                };
+                pointer.button(time, (*code).into(), state);
+            }
+            _ => return Applied::Never,
+        }
+        pointer.frame();
+        Applied::Sent
+    }
+}
+
+impl Driver for Wlroots {
+    fn path(&self) -> &'static str {
+        "wlr-virtual-pointer"
+    }
+
+    fn fallback(&self) -> String {
+        self.fallback.clone()
+    }
+
+    fn apply(&mut self, event: &InputEvent) -> Applied {
+        match event {
+            InputEvent::Key { code, pressed } => self.key(*code, *pressed),
+            InputEvent::Text(text) => {
+                text.chars().map(|character| self.text(character)).last().unwrap_or(Applied::Sent)
+            }
+            InputEvent::Scroll { horizontal_v120, vertical_v120 } => {
+                self.scroll(*horizontal_v120, *vertical_v120)
+            }
+            InputEvent::Touch { id, phase, x, y } => {
+                let mut applied = Applied::Sent;
+                for event in self.finger.touch(*id, *phase, *x, *y).into_iter().flatten() {
+                    applied = self.pointer_event(&event);
+                }
+                applied
+            }
+            other => self.pointer_event(other),
+        }
+    }
+
+    fn flush(&mut self) -> Result<bool, InputError> {
+        match self.queue.flush() {
+            Ok(()) => Ok(true),
+            Err(WaylandError::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => {
+                let cause =
+                    self.connection.protocol_error().map_or(error.to_string(), |error| error.to_string());
+                Err(InputError::Lost { desktop: self.desktop, cause })
+            }
+        }
+    }
+
+    fn turn(&mut self, wake: BorrowedFd<'_>, deadline: Option<Timestamp>) -> Result<(), InputError> {
+        lumen_wayland::turn(&mut self.queue, &mut self.state, Some(wake), deadline)
+            .map(|_| ())
+            .map_err(|error| InputError::Lost { desktop: self.desktop, cause: error.to_string() })
+    }
+}
+
+fn modifiers(device: &ZwpVirtualKeyboardV1, modifiers: Modifiers) {
+    let Modifiers { depressed, latched, locked, group } = modifiers;
+    device.modifiers(depressed, latched, locked, group);
+}
+
+/// The configured layout; the American one, and why, where XKB does not know it.
+fn keymap(target: &WlrootsTarget) -> Result<(Keyboard, Option<String>), InputError> {
+    if let Some(keyboard) = Keyboard::of_layout(&target.layout, &target.variant) {
+        return Ok((keyboard, None));
+    }
+    let said = format!("the keyboard is American: XKB does not know the layout `{}`", target.layout);
+    let keyboard = Keyboard::of_layout("us", "").ok_or_else(|| InputError::Unsupported {
+        desktop: target.desktop,
+        cause: "XKB knows no keyboard layout".into(),
+        remedy: "Install xkb-data".into(),
+    })?;
+    Ok((keyboard, Some(said)))
+}
+
+/// A file in memory with `bytes` and a NUL.
+pub(crate) fn in_memory(bytes: &[u8]) -> std::io::Result<File> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::memfd_create(c"lumen-keymap", flags)?);
+    file.write_all(bytes)?;
+    file.write_all(&[0])?;
+    Ok(file)
+}
+
+/// The protocols' 32-bit milliseconds, which wrap.
+fn now_ms() -> u32 {
+    (clock::now().as_nanos() / 1_000_000) as u32
+}
+
+fn roundtrip(
+    desktop: &'static str,
+    connection: &Connection,
+    queue: &mut EventQueue<State>,
+    state: &mut State,
+    deadline: Timestamp,
+) -> Result<(), InputError> {
+    let lost = |cause: String| InputError::Lost { desktop, cause };
+    let before = state.syncs;
+    connection.display().sync(&queue.handle(), ());
+    match until(queue, state, deadline, |state| state.syncs != before) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(lost(format!("it did not answer within {LIMIT:?}"))),
+        Err(error) => Err(lost(error.to_string())),
+    }
+}
+
+fn bind<P>(
+    state: &State,
+    registry: &wl_registry::WlRegistry,
+    handle: &QueueHandle<State>,
+    up_to: u32,
+) -> Option<P>
+where
+    P: Proxy + 'static,
+    State: Dispatch<P, ()>,
+{
+    let (name, _, version) =
+        state.globals.iter().find(|(_, interface, _)| interface == P::interface().name)?;
+    Some(registry.bind(*name, (*version).min(up_to), handle, ()))
+}
+
+impl Dispatch<wl_registry::WlRegistry, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &wl_registry::WlRegistry,
+        event: wl_registry::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wl_registry::Event::Global { name, interface, version } = event {
+            state.globals.push((name, interface, version));
+        }
+    }
+}
+
+impl Dispatch<wl_output::WlOutput, ()> for State {
+    fn event(
+        state: &mut Self,
+        output: &wl_output::WlOutput,
+        event: wl_output::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wl_output::Event::Name { name } = event
+            && let Some(known) = state.outputs.iter_mut().find(|(known, _)| known == output)
+        {
+            known.1 = name;
+        }
+    }
+}
+
+impl Dispatch<wl_callback::WlCallback, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &wl_callback::WlCallback,
+        _: wl_callback::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        state.syncs += 1;
+    }
+}
+
+delegate_noop!(State: ignore wl_seat::WlSeat);
+delegate_noop!(State: ZwlrVirtualPointerManagerV1);
+delegate_noop!(State: ZwlrVirtualPointerV1);
+delegate_noop!(State: ZwpVirtualKeyboardManagerV1);
+delegate_noop!(State: ZwpVirtualKeyboardV1);
