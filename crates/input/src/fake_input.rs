@@ -204,7 +204,7 @@ impl Driver for FakeInput {
             }
             InputEvent::Touch { id, phase, x, y } => return self.touch(*id, *phase, *x, *y),
             InputEvent::Text(text) => {
-                return text.chars().map(|character| self.symbol(character)).last().unwrap_or(Applied::Sent);
+                return text.chars().fold(Applied::Sent, |_, character| self.symbol(character));
             }
             InputEvent::Key { .. } | InputEvent::PointerAbsolute { .. } => return Applied::Never,
         }
