@@ -257,9 +257,7 @@ impl Driver for Wlroots {
     fn apply(&mut self, event: &InputEvent) -> Applied {
         match event {
             InputEvent::Key { code, pressed } => self.key(*code, *pressed),
-            InputEvent::Text(text) => {
-                text.chars().map(|character| self.text(character)).last().unwrap_or(Applied::Sent)
-            }
+            InputEvent::Text(text) => text.chars().fold(Applied::Sent, |_, character| self.text(character)),
             InputEvent::Scroll { horizontal_v120, vertical_v120 } => {
                 self.scroll(*horizontal_v120, *vertical_v120)
             }

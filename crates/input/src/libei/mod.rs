@@ -232,7 +232,7 @@ impl Libei {
             self.link.frame(&device);
             return Applied::Sent;
         }
-        text.chars().map(|character| self.character(character)).last().unwrap_or(Applied::Sent)
+        text.chars().fold(Applied::Sent, |_, character| self.character(character))
     }
 
     fn character(&mut self, character: char) -> Applied {
@@ -272,7 +272,7 @@ impl Libei {
         for code in [letter.code, KEY_LEFTSHIFT, KEY_LEFTCTRL] {
             self.key(code, false);
         }
-        strokes.into_iter().map(|stroke| self.stroke(stroke)).last().unwrap_or(Applied::Never)
+        strokes.into_iter().fold(Applied::Never, |_, stroke| self.stroke(stroke))
     }
 
     fn stroke(&mut self, stroke: Stroke) -> Applied {
