@@ -25,17 +25,33 @@ pub fn obstacle() -> Option<String> {
     None
 }
 
-/// Input devices whose `phys` begins like this.
-pub fn devices(phys: &str) -> Vec<Device> {
-    let nodes = std::fs::read_dir("/dev/input").into_iter().flatten().flatten().map(|entry| entry.path());
-    let events = nodes.filter(|path| path.to_string_lossy().contains("/event"));
-    let open = events.filter_map(|path| Device::open(path).ok());
-    open.filter(|device| device.physical_path().is_some_and(|path| path.starts_with(phys))).collect()
+/// Where every input device of a gamepad is plugged in, for those that begin like this.
+pub fn plugged(phys: &str) -> Vec<String> {
+    let mut all: Vec<_> = nodes().filter_map(|node| phys_of(&node)).collect();
+    all.retain(|path| path.starts_with(phys));
+    all
 }
 
 /// The part of the gamepad with this `phys`.
 pub fn find(phys: &str, part: Part) -> Option<Device> {
-    devices(phys).into_iter().find(|device| device.physical_path() == Some(phys) && part_of(device) == Some(part))
+    let own = nodes().filter(|node| phys_of(node).as_deref() == Some(phys));
+    own.filter_map(|node| Device::open(node).ok()).find(|device| part_of(device) == Some(part))
+}
+
+fn nodes() -> impl Iterator<Item = PathBuf> {
+    let all = std::fs::read_dir("/dev/input").into_iter().flatten().flatten().map(|entry| entry.path());
+    all.filter(|path| path.to_string_lossy().contains("/event"))
+}
+
+/// The input device's own, or that of the HID device which it is a part of: not every driver passes it on.
+fn phys_of(node: &Path) -> Option<String> {
+    let device = Path::new("/sys/class/input").join(node.file_name()?).join("device");
+    let own = std::fs::read_to_string(device.join("phys")).unwrap_or_default();
+    if !own.trim().is_empty() {
+        return Some(own.trim().to_owned());
+    }
+    let about = std::fs::read_to_string(device.join("device/uevent")).ok()?;
+    about.lines().find_map(|line| line.strip_prefix("HID_PHYS=")).map(str::to_owned)
 }
 
 fn part_of(device: &Device) -> Option<Part> {

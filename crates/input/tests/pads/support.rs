@@ -23,6 +23,7 @@ pub struct Rig {
 impl Rig {
     /// `None`, with a line that says why, where there can be no gamepads.
     pub fn start(name: &str) -> Option<Self> {
+        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         if let Some(obstacle) = gamepads::obstacle() {
             lumen_lab::left_out(name, &obstacle);
@@ -82,7 +83,7 @@ impl Rig {
     pub fn end(mut self) {
         drop(self.pads.take());
         let phys = format!("lumen/{}/", self.owner);
-        wait_for("all devices to be gone", || gamepads::devices(&phys).is_empty().then_some(()));
+        wait_for("all devices to be gone", || gamepads::plugged(&phys).is_empty().then_some(()));
     }
 }
 
