@@ -18,7 +18,9 @@ pub enum Part {
 /// Why nothing can be tried with gamepads here; `None` where it can.
 pub fn obstacle() -> Option<String> {
     for path in ["/dev/uinput", "/dev/uhid", "/dev/input"] {
-        if let Err(error) = rustix::fs::access(path, rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK) {
+        if let Err(error) =
+            rustix::fs::access(path, rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK)
+        {
             return Some(format!("{path}: {error}"));
         }
     }

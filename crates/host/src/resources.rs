@@ -247,7 +247,9 @@ impl Resources {
             let host: String = shared.unique_id().chars().take(8).collect();
             let config = PadsConfig { choice, owner: format!("{host}/{client}") };
             self.pads = Pads::start(config)
-                .inspect_err(|error| tracing::warn!(%client, %error, "no gamepads: a thread cannot be started"))
+                .inspect_err(
+                    |error| tracing::warn!(%client, %error, "no gamepads: a thread cannot be started"),
+                )
                 .ok();
         }
         Some(self.pads.as_ref()?.connect(shared.control().sender(session)))

@@ -2,9 +2,7 @@
 //! `/dev/uhid`, which the lab's virtual machine has.
 
 use crate::lab::{Lab, PATIENCE, now, wait_for};
-use evdev::{
-    AbsoluteAxisCode as Axis, Device, FFEffectData, FFEffectKind, FFReplay, FFTrigger, KeyCode,
-};
+use evdev::{AbsoluteAxisCode as Axis, Device, FFEffectData, FFEffectKind, FFReplay, FFTrigger, KeyCode};
 use lumen_lab::gamepads::{self, Part};
 use lumen_testkit::control::HostMessage;
 use lumen_testkit::input::{Contact, InputPacket, PadState};
@@ -43,9 +41,7 @@ fn phys(lab: &Lab, number: u8) -> Option<String> {
 }
 
 fn device(lab: &Lab, number: u8, part: Part) -> Device {
-    wait_for(&format!("{part:?} of gamepad {number}"), PATIENCE, || {
-        gamepads::find(&phys(lab, number)?, part)
-    })
+    wait_for(&format!("{part:?} of gamepad {number}"), PATIENCE, || gamepads::find(&phys(lab, number)?, part))
 }
 
 fn keys(device: &Device, wanted: &[KeyCode]) {
@@ -59,9 +55,7 @@ fn axis(device: &Device, axis: Axis, value: i32) {
 }
 
 fn none_left(lab: &Lab) {
-    wait_for("the gamepads to be gone", PATIENCE, || {
-        gamepads::plugged(&mark(lab)).is_empty().then_some(())
-    });
+    wait_for("the gamepads to be gone", PATIENCE, || gamepads::plugged(&mark(lab)).is_empty().then_some(()));
 }
 
 fn arrive(stream: &Stream, number: u8, kind: u8, capabilities: u16, active_mask: u16) {
@@ -160,7 +154,8 @@ fn vm_two_pads_of_a_client_are_whole() {
     stream.disconnect(PATIENCE);
     none_left(&lab);
     let log = lab.log();
-    let warnings: Vec<_> = log.lines().filter(|line| line.contains("WARN") && line.contains("gamepad")).collect();
+    let warnings: Vec<_> =
+        log.lines().filter(|line| line.contains("WARN") && line.contains("gamepad")).collect();
     assert!(warnings.is_empty(), "{warnings:?}");
 }
 

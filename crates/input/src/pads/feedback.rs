@@ -188,7 +188,9 @@ impl Feedback {
         if self.rumble.sent.is_some_and(|sent| sent != (0, 0)) {
             send(HostMessage::Rumble { controller, low_frequency: 0, high_frequency: 0 });
         }
-        let free = |channel: &Channel<Effect>| channel.sent.map(|_| RELAXED).filter(|_| channel.sent != Some(RELAXED));
+        let free = |channel: &Channel<Effect>| {
+            channel.sent.map(|_| RELAXED).filter(|_| channel.sent != Some(RELAXED))
+        };
         let effects = TriggerEffects { left: free(&self.left), right: free(&self.right) };
         if effects != TriggerEffects::default() {
             send(HostMessage::AdaptiveTriggers { controller, effects });

@@ -28,9 +28,8 @@ fn without_motion() -> Abilities {
 #[test]
 fn sensors_are_asked_for_once_and_again_by_a_new_client() {
     let mut feedback = Feedback::new(ALL);
-    let asked = [MotionSensor::Accelerometer, MotionSensor::Gyroscope].map(|sensor| {
-        HostMessage::MotionRequest { controller: 3, rate_hz: MOTION_RATE_HZ, sensor }
-    });
+    let asked = [MotionSensor::Accelerometer, MotionSensor::Gyroscope]
+        .map(|sensor| HostMessage::MotionRequest { controller: 3, rate_hz: MOTION_RATE_HZ, sensor });
     assert_eq!(flush(&mut feedback, 0), asked);
     assert_eq!(flush(&mut feedback, 100), []);
     assert_eq!(feedback.due(), None);
@@ -75,16 +74,10 @@ fn each_trigger_keeps_its_own_effect() {
     feedback.want(DeviceFeedback::Triggers(TriggerEffects { left: effect(1), right: None }));
     feedback.want(DeviceFeedback::Triggers(TriggerEffects { left: None, right: effect(2) }));
     let both = TriggerEffects { left: effect(1), right: effect(2) };
-    assert_eq!(
-        flush(&mut feedback, 0),
-        [HostMessage::AdaptiveTriggers { controller: 3, effects: both }]
-    );
+    assert_eq!(flush(&mut feedback, 0), [HostMessage::AdaptiveTriggers { controller: 3, effects: both }]);
     feedback.want(DeviceFeedback::Triggers(TriggerEffects { left: effect(3), right: effect(2) }));
     let changed = TriggerEffects { left: effect(3), right: None };
-    assert_eq!(
-        flush(&mut feedback, 10),
-        [HostMessage::AdaptiveTriggers { controller: 3, effects: changed }]
-    );
+    assert_eq!(flush(&mut feedback, 10), [HostMessage::AdaptiveTriggers { controller: 3, effects: changed }]);
 }
 
 #[test]

@@ -8,8 +8,7 @@ use super::hid::uhid;
 
 /// What a program that opens a gamepad can write, and what the kernel would hand on.
 pub fn output(data: &[u8]) {
-    let models: [Box<dyn Model>; 2] =
-        [Box::new(DualSense::new([2; 6])), Box::new(DualShock4::new([2; 6]))];
+    let models: [Box<dyn Model>; 2] = [Box::new(DualSense::new([2; 6])), Box::new(DualShock4::new([2; 6]))];
     for mut model in models {
         let mut said = Vec::new();
         model.output(data, &mut |feedback| said.push(feedback));

@@ -100,7 +100,9 @@ impl Inbox {
             }
         });
         if first {
-            tracing::warn!("gamepad input comes faster than the kernel takes it; what does not fit is dropped");
+            tracing::warn!(
+                "gamepad input comes faster than the kernel takes it; what does not fit is dropped"
+            );
         }
     }
 

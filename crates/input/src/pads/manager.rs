@@ -280,7 +280,9 @@ impl Pad {
         let slot = (0..FINGERS)
             .find(|slot| self.report.fingers[*slot].is_some() && self.pointers[*slot] == touch.pointer);
         match (touch.event, slot) {
-            (TouchEvent::Down | TouchEvent::Move, _) if !(touch.x.is_finite() && touch.y.is_finite()) => false,
+            (TouchEvent::Down | TouchEvent::Move, _) if !(touch.x.is_finite() && touch.y.is_finite()) => {
+                false
+            }
             (TouchEvent::Down | TouchEvent::Move, Some(slot)) => {
                 let (x, y) = self.place(touch);
                 let finger = self.report.fingers[slot].map(|finger| Finger { x, y, ..finger });

@@ -197,11 +197,8 @@ fn feedback_goes_back_under_the_pad_s_number_and_ends_with_it() {
     rig.manager.feedback(2, DeviceFeedback::Rumble { low_frequency: 1, high_frequency: 2 });
     rig.manager.feedback(2, DeviceFeedback::Led([1, 2, 3]));
     rig.manager.feedback(7, DeviceFeedback::Led([1, 2, 3]));
-    let rumble = |low_frequency, high_frequency| HostMessage::Rumble {
-        controller: 2,
-        low_frequency,
-        high_frequency,
-    };
+    let rumble =
+        |low_frequency, high_frequency| HostMessage::Rumble { controller: 2, low_frequency, high_frequency };
     let led = HostMessage::Led { controller: 2, rgb: [1, 2, 3] };
     assert_eq!(rig.flush(), [rumble(1, 2), led]);
     assert_eq!(rig.manager.due(), None);

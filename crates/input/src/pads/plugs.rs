@@ -188,5 +188,4 @@ impl Devices for Plugs {
 }
 
 /// How to make gamepads possible.
-pub(crate) const REMEDY: &str =
-    "Load the modules uinput and uhid and install packaging/60-lumen.rules as README.md says; lumen doctor checks it";
+pub(crate) const REMEDY: &str = "Load the modules uinput and uhid and install packaging/60-lumen.rules as README.md says; lumen doctor checks it";

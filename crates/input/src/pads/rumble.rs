@@ -110,12 +110,7 @@ mod tests {
     }
 
     fn effect(strong: u16, weak: u16, delay: u64, length: u64) -> Effect {
-        Effect {
-            strong,
-            weak,
-            delay: Duration::from_millis(delay),
-            length: Duration::from_millis(length),
-        }
+        Effect { strong, weak, delay: Duration::from_millis(delay), length: Duration::from_millis(length) }
     }
 
     #[test]

@@ -202,8 +202,8 @@ impl Gamepad {
             key(right, old.triggers.1 >= 0x80, report.triggers.1 >= 0x80);
         }
         for ((axis, before), (_, now)) in axes(&old).into_iter().zip(axes(report)) {
-            let reported = matches!(self.layout.triggers, Triggers::Axes)
-                || (axis != Axis::Z && axis != Axis::RZ);
+            let reported =
+                matches!(self.layout.triggers, Triggers::Axes) || (axis != Axis::Z && axis != Axis::RZ);
             if before != now && reported {
                 events.push(InputEvent::new(EventType::ABS, axis.raw(), now));
             }
@@ -323,15 +323,12 @@ mod tests {
 
     #[test]
     fn every_button_of_a_kind_has_a_code_of_its_own() {
-        for kind in [
-            PadKind::Xbox360,
-            PadKind::XboxOne,
-            PadKind::XboxSeries,
-            PadKind::XboxElite,
-            PadKind::SwitchPro,
-        ] {
+        for kind in
+            [PadKind::Xbox360, PadKind::XboxOne, PadKind::XboxSeries, PadKind::XboxElite, PadKind::SwitchPro]
+        {
             let layout = layout(kind);
-            let codes: std::collections::BTreeSet<u16> = layout.buttons.iter().map(|(_, key)| key.raw()).collect();
+            let codes: std::collections::BTreeSet<u16> =
+                layout.buttons.iter().map(|(_, key)| key.raw()).collect();
             let bits = layout.buttons.iter().fold(0, |bits, (button, _)| bits | button.bits());
             assert_eq!(codes.len(), layout.buttons.len(), "{kind}");
             assert_eq!(bits.count_ones() as usize, layout.buttons.len(), "{kind}");

@@ -1,9 +1,7 @@
 //! DualSense and DualShock 4, with the kernel's own driver between us and the game.
 
 use crate::support::{Rig, wait_for};
-use evdev::{
-    AbsoluteAxisCode as Axis, FFEffectData, FFEffectKind, FFReplay, FFTrigger, KeyCode,
-};
+use evdev::{AbsoluteAxisCode as Axis, FFEffectData, FFEffectKind, FFReplay, FFTrigger, KeyCode};
 use lumen_gamestream::control::{HostMessage, MotionSensor, TriggerEffects};
 use lumen_gamestream::input::{
     Battery, BatteryState, Buttons, ControllerKind, ControllerTouch, InputPacket, Motion, TouchEvent,
@@ -161,10 +159,8 @@ fn vm_a_dualsense_is_whole() {
     report[11..22].copy_from_slice(&[0x21, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     report[22] = 0x26;
     gamepads::write_raw(&phys, &report).expect("written");
-    let effects = TriggerEffects {
-        right: Some((0x21, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])),
-        left: Some((0x26, [0; 10])),
-    };
+    let effects =
+        TriggerEffects { right: Some((0x21, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])), left: Some((0x26, [0; 10])) };
     rig.message(HostMessage::AdaptiveTriggers { controller: 0, effects });
     // Whatever programs write: the gamepad goes on.
     for length in [1, 2, 47, 64, 200, 4000] {

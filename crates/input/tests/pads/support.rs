@@ -30,7 +30,8 @@ impl Rig {
             return None;
         }
         let owner = format!("{}/{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let pads = Pads::start(PadsConfig { owner: owner.clone(), ..PadsConfig::default() }).expect("a thread");
+        let pads =
+            Pads::start(PadsConfig { owner: owner.clone(), ..PadsConfig::default() }).expect("a thread");
         let (sender, messages) = channel();
         let input = pads.connect(move |message| _ = sender.send(message));
         Some(Self { pads: Some(pads), input, messages, owner })

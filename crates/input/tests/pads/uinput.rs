@@ -75,9 +75,7 @@ fn vm_an_xbox_pad_has_its_ids_buttons_and_axes() {
         (Axis::ABS_HAT0Y, -1),
     ];
     for (axis, value) in expected {
-        wait_for(&format!("{axis:?} at {value}"), || {
-            (gamepads::axis(&device, axis) == value).then_some(())
-        });
+        wait_for(&format!("{axis:?} at {value}"), || (gamepads::axis(&device, axis) == value).then_some(()));
     }
     rig.input.release_all();
     wait_for("everything to be let go", || {

@@ -63,12 +63,24 @@ impl Descriptor {
 
     /// A report of `count` opaque bytes to the device.
     pub fn output_report(self, id: u8, usage: u8, count: u8) -> Self {
-        self.report(id).page(VENDOR).usage(usage).to(255).item(0x74, 8).item(0x94, count.into()).item(0x90, 0x02)
+        self.report(id)
+            .page(VENDOR)
+            .usage(usage)
+            .to(255)
+            .item(0x74, 8)
+            .item(0x94, count.into())
+            .item(0x90, 0x02)
     }
 
     /// A report of `count` opaque bytes that is read or written on request.
     pub fn feature_report(self, id: u8, usage: u8, count: u8) -> Self {
-        self.report(id).page(VENDOR).usage(usage).to(255).item(0x74, 8).item(0x94, count.into()).item(0xb0, 0x02)
+        self.report(id)
+            .page(VENDOR)
+            .usage(usage)
+            .to(255)
+            .item(0x74, 8)
+            .item(0x94, count.into())
+            .item(0xb0, 0x02)
     }
 
     /// Closes the collection.
@@ -99,8 +111,8 @@ mod tests {
     fn items_have_the_bytes_of_the_specification() {
         let bytes = Descriptor::gamepad().report(1).usage(0x30).to(255).input(1, 8).end();
         let expected = [
-            0x05, 0x01, 0x09, 0x05, 0xa1, 0x01, 0x85, 0x01, 0x09, 0x30, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08,
-            0x95, 0x01, 0x81, 0x02, 0xc0,
+            0x05, 0x01, 0x09, 0x05, 0xa1, 0x01, 0x85, 0x01, 0x09, 0x30, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75,
+            0x08, 0x95, 0x01, 0x81, 0x02, 0xc0,
         ];
         assert_eq!(bytes, expected);
         let hat = Descriptor::default().hat().0;

@@ -129,7 +129,8 @@ impl Model for DualSense {
         let trigger = |valid: u8, at: usize| {
             (flags_0 & valid != 0).then(|| playstation::effect(&report[at..])).flatten()
         };
-        let effects = TriggerEffects { right: trigger(0x04, TRIGGER_RIGHT), left: trigger(0x08, TRIGGER_LEFT) };
+        let effects =
+            TriggerEffects { right: trigger(0x04, TRIGGER_RIGHT), left: trigger(0x08, TRIGGER_LEFT) };
         if playstation::any(&effects) {
             feedback(DeviceFeedback::Triggers(effects));
         }

@@ -7,16 +7,15 @@ use proptest::prelude::*;
 #[test]
 fn the_descriptor_begins_like_the_real_one() {
     let descriptor = DualSense::new([0; 6]).identity().descriptor;
-    let real = hex(
-        "05010905a10185010930093109320935093309341500 26ff007508950681020600ff0920",
-    );
+    let real = hex("05010905a10185010930093109320935093309341500 26ff007508950681020600ff0920");
     assert_eq!(descriptor[..real.len()], real);
     let bits: u32 = 6 * 8 + 8 + 4 + 15 + 13 + 52 * 8;
     assert_eq!(bits as usize, (REPORT - 1) * 8);
 }
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter_map(|byte| (byte as char).to_digit(16).map(|d| d as u8)).collect();
+    let digits: Vec<u8> =
+        text.bytes().filter_map(|byte| (byte as char).to_digit(16).map(|d| d as u8)).collect();
     digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
@@ -24,7 +23,12 @@ fn hex(text: &str) -> Vec<u8> {
 fn a_state_has_its_bytes() {
     let mut pad = DualSense::new([0; 6]);
     let report = PadReport {
-        buttons: Buttons::A | Buttons::UP | Buttons::RIGHT | Buttons::START | Buttons::HOME | Buttons::TOUCHPAD,
+        buttons: Buttons::A
+            | Buttons::UP
+            | Buttons::RIGHT
+            | Buttons::START
+            | Buttons::HOME
+            | Buttons::TOUCHPAD,
         triggers: (0, 200),
         left_stick: (i16::MIN, i16::MAX),
         right_stick: (0, -1),

@@ -73,8 +73,7 @@ impl Model for DualShock4 {
         bytes[3..5].copy_from_slice(&playstation::stick(report.right_stick));
         bytes[5] = playstation::hat_and_face(report.buttons);
         bytes[6] = playstation::shoulders(report);
-        bytes[7] =
-            playstation::bits(report.buttons, [Buttons::HOME, Buttons::TOUCHPAD]) | self.sequence << 2;
+        bytes[7] = playstation::bits(report.buttons, [Buttons::HOME, Buttons::TOUCHPAD]) | self.sequence << 2;
         self.sequence = self.sequence.wrapping_add(1);
         (bytes[8], bytes[9]) = report.triggers;
         // 16/3 of a microsecond.
@@ -84,7 +83,8 @@ impl Model for DualShock4 {
         let (state, _) = report.battery;
         let cable = u8::from(playstation::on_cable(state)) << 4;
         // On a cable 11 is full and 10 nearly so.
-        let full = u8::from(matches!(state, BatteryState::Full | BatteryState::Unknown | BatteryState::Absent));
+        let full =
+            u8::from(matches!(state, BatteryState::Full | BatteryState::Unknown | BatteryState::Absent));
         bytes[30] = (playstation::charge(report.battery) + full) | cable;
         bytes[33] = 1;
         bytes[34] = (clock >> 8) as u8;

@@ -43,9 +43,9 @@ pub(super) trait Model: Send {
 /// belong to nobody.
 pub(super) fn address(mark: &str) -> [u8; 6] {
     // FNV-1a
-    let hash = mark.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let hash = mark
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let [mut first, rest @ .., _, _] = hash.to_be_bytes();
     first = first & 0xfc | 0x02;
     let [a, b, c, d, e] = rest;

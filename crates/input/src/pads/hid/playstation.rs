@@ -83,7 +83,8 @@ pub fn shoulders(report: &PadReport) -> u8 {
     bits(report.buttons, [Buttons::LEFT_SHOULDER, Buttons::RIGHT_SHOULDER])
         | u8::from(report.triggers.0 > 0) << 2
         | u8::from(report.triggers.1 > 0) << 3
-        | bits(report.buttons, [Buttons::BACK, Buttons::START, Buttons::LEFT_STICK, Buttons::RIGHT_STICK]) << 4
+        | bits(report.buttons, [Buttons::BACK, Buttons::START, Buttons::LEFT_STICK, Buttons::RIGHT_STICK])
+            << 4
 }
 
 /// One bit per button, the first one lowest.
