@@ -18,6 +18,7 @@
 
 mod desktops;
 mod error;
+pub mod gamepads;
 mod portals;
 mod process;
 mod session;

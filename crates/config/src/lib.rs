@@ -30,6 +30,6 @@ pub use error::{ConfigError, Place};
 pub use load::DEFAULT_FILE;
 pub use paths::Paths;
 pub use settings::{
-    Audio, Capture, Codec, Codecs, CompositorChoice, Config, Debug, Display, Encryption, Input, Ports,
-    Preset, Server, Topology, Video, VideoSource,
+    Audio, Capture, Codec, Codecs, CompositorChoice, Config, Debug, Display, Encryption, Gamepads, Input,
+    Ports, Preset, Server, Topology, Video, VideoSource,
 };

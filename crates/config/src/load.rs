@@ -38,6 +38,7 @@ impl Default for Config {
                 keyboard: true,
                 pointer: true,
                 touch: true,
+                gamepads: Gamepads::Auto,
                 keyboard_layout: Input::DEFAULT_LAYOUT.to_owned(),
                 keyboard_variant: None,
             },
@@ -202,6 +203,7 @@ impl Input {
         section.read("keyboard", &mut self.keyboard, Field::boolean)?;
         section.read("pointer", &mut self.pointer, Field::boolean)?;
         section.read("touch", &mut self.touch, Field::boolean)?;
+        section.read("gamepads", &mut self.gamepads, Field::choice)?;
         let mut layout = None;
         section.read("keyboard_layout", &mut layout, |field| xkb_word(field, "us").map(Some))?;
         if let Some(layout) = layout {

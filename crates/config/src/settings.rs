@@ -254,11 +254,32 @@ pub struct Input {
     pub pointer: bool,
     /// Touch and pen.
     pub touch: bool,
+    /// What the client's gamepads become.
+    pub gamepads: Gamepads,
     /// XKB layouts, comma-separated: letters, digits and `_,()-` only. [`Config::load`] takes it from
     /// `XKB_DEFAULT_LAYOUT` when the file names none; else it is [`Input::DEFAULT_LAYOUT`].
     pub keyboard_layout: String,
     /// XKB variants of the layouts, written like them. That of the environment counts with its layout only.
     pub keyboard_variant: Option<String>,
+}
+
+/// What games see of the client's gamepads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gamepads {
+    /// Each what comes closest to the client's own.
+    Auto,
+    /// None.
+    Off,
+    /// All are Xbox 360 ones.
+    Xbox360,
+    /// All are Xbox One ones.
+    XboxOne,
+    /// All are PlayStation 5 ones.
+    DualSense,
+    /// All are PlayStation 4 ones.
+    DualShock4,
+    /// All are Nintendo Switch Pro ones.
+    SwitchPro,
 }
 
 impl Input {
@@ -308,6 +329,15 @@ words!(CompositorChoice {
 });
 words!(Topology { Primary = "primary", Extend = "extend", Exclusive = "exclusive", Mirror = "mirror" });
 words!(VideoSource { Virtual = "virtual", Portal = "portal", TestPattern = "test-pattern" });
+words!(Gamepads {
+    Auto = "auto",
+    Off = "off",
+    Xbox360 = "xbox-360",
+    XboxOne = "xbox-one",
+    DualSense = "dualsense",
+    DualShock4 = "dualshock-4",
+    SwitchPro = "switch-pro",
+});
 words!(Codec { H264 = "h264", Hevc = "hevc", Av1 = "av1" });
 words!(Encryption { Off = "off", Supported = "supported", Required = "required" });
 words!(Preset { Auto = "auto", Fast = "fast", Better = "better" });

@@ -5,6 +5,7 @@ use crate::stream::pipeline::IdrHandle;
 use crate::stream::stats::StreamStats;
 use lumen_gamestream::control::{ClientMessage, ControlCipher, HostMessage, Termination};
 use lumen_gamestream::session::SessionId;
+use lumen_input::pads::PadInput;
 use lumen_input::{Dropped, Mapper};
 use lumen_media::{Timestamp, clock};
 use lumen_net::Path;
@@ -20,6 +21,8 @@ use std::time::Duration;
 const COMMANDS: usize = 256;
 /// Clients send something every 100 ms; what they hold is let go after this silence, long before ENet gives up.
 const SILENCE: Duration = Duration::from_secs(1);
+/// Messages for a client that has not said anything yet; a few per gamepad that stayed.
+const WAITING: usize = 128;
 /// How long a client that was told of the end may take to leave by itself (protocol text §10.3).
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -33,6 +36,8 @@ pub struct Admission {
     pub cipher: ControlCipher,
     /// Where input goes.
     pub mapper: Mapper,
+    /// Where that of gamepads goes; `None` without gamepads.
+    pub pads: Option<PadInput>,
     /// Whom to ask for key frames.
     pub idr: IdrHandle,
     /// Where reports are counted.
@@ -43,6 +48,7 @@ enum Command {
     Admit(SessionId, Box<Admission>),
     Terminate(SessionId, Termination),
     ReleaseInput(SessionId),
+    Send(SessionId, HostMessage),
     Forget(SessionId),
 }
 
@@ -118,6 +124,16 @@ impl ControlStreams {
         self.command(Command::ReleaseInput(session));
     }
 
+    /// A way to send messages to a session's client from another thread; what comes when it is gone is dropped.
+    pub fn sender(&self, session: SessionId) -> impl Fn(HostMessage) + Send + use<> {
+        let (commands, waker) = (self.commands.clone(), self.waker.clone());
+        move |message| {
+            if commands.send(Command::Send(session, message)).is_ok() {
+                waker.wake();
+            }
+        }
+    }
+
     /// The session is void: nobody may connect for it any more, and nothing more is reported of it.
     pub fn forget(&self, session: SessionId) {
         self.command(Command::Forget(session));
@@ -151,6 +167,10 @@ struct Session {
     farewell: Option<Timestamp>,
     forgotten: bool,
     refused_messages: u64,
+    /// The client has said something since it connected.
+    spoke: bool,
+    /// For when it has.
+    waiting: Vec<HostMessage>,
 }
 
 struct Handler {
@@ -205,6 +225,8 @@ impl Handler {
                     farewell: None,
                     forgotten: false,
                     refused_messages: 0,
+                    spoke: false,
+                    waiting: Vec::new(),
                 };
                 self.sessions.insert(id, session);
             }
@@ -219,16 +241,30 @@ impl Handler {
             }
             Command::ReleaseInput(id) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.admission.mapper.release_all();
+                    session.admission.release_all();
                 }
             }
+            Command::Send(id, message) => self.send(id, message),
             Command::Forget(id) => self.forget(id),
+        }
+    }
+
+    fn send(&mut self, id: SessionId, message: HostMessage) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        // Nothing comes after the farewell.
+        if session.forgotten || session.farewell.is_some() {
+            return;
+        }
+        match session.peer {
+            Some(peer) if session.spoke => session.deliver(peer, &mut self.host, &message),
+            _ if session.waiting.len() < WAITING => session.waiting.push(message),
+            _ => {}
         }
     }
 
     fn forget(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.admission.mapper.release_all();
+        session.admission.release_all();
         session.forgotten = true;
         self.host.unexpect(session.admission.connect_data);
         let address = session.admission.legacy_address;
@@ -313,6 +349,11 @@ impl Handler {
             Ok(message) => {
                 session.heard = now;
                 session.obey(message, now);
+                if !std::mem::replace(&mut session.spoke, true) {
+                    for message in std::mem::take(&mut session.waiting) {
+                        session.deliver(peer, &mut self.host, &message);
+                    }
+                }
             }
             Err(error) => {
                 self.counts.refused_messages += 1;
@@ -337,7 +378,8 @@ impl Handler {
             return;
         };
         session.peer = None;
-        session.admission.mapper.release_all();
+        session.spoke = false;
+        session.admission.release_all();
         if session.forgotten {
             self.remove(id);
         } else {
@@ -367,9 +409,9 @@ impl Handler {
     fn timers(&mut self, now: Timestamp) {
         let mut over = Vec::new();
         for (id, session) in &mut self.sessions {
-            if session.admission.mapper.holds_anything() && now.since(session.heard) > SILENCE {
+            if session.admission.holds_anything() && now.since(session.heard) > SILENCE {
                 tracing::info!(session = %id, "the client fell silent: what it held is let go");
-                session.admission.mapper.release_all();
+                session.admission.release_all();
             }
             if session.farewell.is_some_and(|at| at <= now) {
                 over.push((*id, session.peer));
@@ -392,11 +434,36 @@ impl Handler {
     }
 }
 
+impl Admission {
+    fn holds_anything(&self) -> bool {
+        self.mapper.holds_anything() || self.pads.as_ref().is_some_and(PadInput::holds_anything)
+    }
+
+    fn release_all(&mut self) {
+        self.mapper.release_all();
+        if let Some(pads) = &mut self.pads {
+            pads.release_all();
+        }
+    }
+}
+
 impl Session {
+    fn deliver(&mut self, peer: PeerKey, host: &mut ControlHost, message: &HostMessage) {
+        let frame = self.admission.cipher.seal(message);
+        if let Err(error) = host.send(peer, &frame) {
+            tracing::debug!(%peer, %error, "a message to the client was dropped");
+        }
+    }
+
     fn obey(&mut self, message: ClientMessage, now: Timestamp) {
-        let Admission { mapper, idr, stats, .. } = &mut self.admission;
+        let Admission { mapper, pads, idr, stats, .. } = &mut self.admission;
         match message {
-            ClientMessage::Input(packet) if !self.forgotten => mapper.handle_received(&packet, now),
+            ClientMessage::Input(_) if self.forgotten => {}
+            ClientMessage::Input(packet) => {
+                if !pads.as_mut().is_some_and(|pads| pads.handle(&packet)) {
+                    mapper.handle_received(&packet, now);
+                }
+            }
             ClientMessage::RequestIdr => {
                 stats.idr_requested();
                 idr.request();

@@ -4,6 +4,7 @@ use crate::{apps, displays};
 use lumen_config::{Config, Environment, Paths, VideoSource};
 use lumen_display::{DisplayKind, Finding as Look, State};
 use lumen_encode::{ProbeConfig, ProbeReport, probe};
+use lumen_input::pads::Access;
 use lumen_media::PathReport;
 use lumen_net::bind::Transport;
 use std::fmt;
@@ -312,13 +313,31 @@ fn firewall(report: &mut Report, config: &Config) {
 }
 
 fn input(report: &mut Report) {
-    let uinput = Path::new("/dev/uinput");
-    if !uinput.exists() {
-        report.add(Grade::Notice, "uinput", "/dev/uinput is missing (modprobe uinput); needed for gamepads, which this version does not have yet");
-    } else if rustix::fs::access(uinput, rustix::fs::Access::WRITE_OK).is_err() {
-        report.add(Grade::Notice, "uinput", "/dev/uinput is not writable for this user; needed for gamepads, which this version does not have yet");
-    } else {
-        report.add(Grade::Good, "uinput", "/dev/uinput is writable");
+    for (path, access) in lumen_input::pads::access() {
+        let (module, purpose) = match path {
+            "/dev/uinput" => ("uinput", "there are no gamepads"),
+            _ => ("uhid", "PlayStation gamepads become Xbox ones, without touchpad, motion and light"),
+        };
+        gamepads(report, path, module, purpose, access);
+    }
+}
+
+fn gamepads(report: &mut Report, path: &str, module: &str, without: &str, access: Access) {
+    let rule = "install packaging/60-lumen.rules in /etc/udev/rules.d, then run: sudo udevadm control --reload && sudo udevadm trigger";
+    match access {
+        Access::Granted => report.add(Grade::Good, "gamepads", format!("{path} can be used")),
+        Access::Missing => report.add(
+            Grade::Notice,
+            "gamepads",
+            format!(
+                "{path} is missing, so {without}; run: sudo modprobe {module}, and put {module} into /etc/modules-load.d/lumen.conf"
+            ),
+        ),
+        Access::Denied => report.add(
+            Grade::Notice,
+            "gamepads",
+            format!("{path} is not open to this user, so {without}; {rule}"),
+        ),
     }
 }
 
@@ -347,6 +366,19 @@ mod tests {
         programs(&mut report, &Config::default(), &environment);
         assert!(report.has_problems());
         assert!(report.to_string().contains("Install foot"), "{report}");
+    }
+
+    #[test]
+    fn gamepads_that_cannot_be_had_have_a_remedy() {
+        let text = |access| {
+            let mut report = Report::default();
+            gamepads(&mut report, "/dev/uhid", "uhid", "something is less", access);
+            report.to_string()
+        };
+        assert!(text(Access::Granted).starts_with("ok"));
+        assert!(text(Access::Missing).contains("so something is less; run: sudo modprobe uhid"));
+        let denied = text(Access::Denied);
+        assert!(denied.starts_with("notice") && denied.contains("packaging/60-lumen.rules"), "{denied}");
     }
 
     fn look(kind: DisplayKind, state: State, version: &str) -> Look {

@@ -491,7 +491,7 @@ fn features(config: &Config, codecs: CodecModes) -> HostFeatures {
     HostFeatures {
         codecs,
         pen_touch: true,
-        controller_touch: false,
+        controller_touch: true,
         encryption_supported: supported,
         encryption_requested: requested,
         encryption_required: required,

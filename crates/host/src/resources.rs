@@ -12,12 +12,14 @@ use crate::runtime::{OutputView, RuntimeView, Work};
 use crate::stream::pipeline::{HOST_FAILURE, News};
 use crate::stream::{Stream, StreamSettings, encoder_config, packetizer_config};
 use crate::supervisor::Shared;
+use lumen_config::Gamepads;
 use lumen_gamestream::api::ApiError;
 use lumen_gamestream::applist::AppId;
 use lumen_gamestream::control::ControlCipher;
 use lumen_gamestream::launch::LaunchRequest;
 use lumen_gamestream::sdp::{ClientFeatures, StreamParameters};
 use lumen_gamestream::session::{AppRun, ClientId, Connection, Effect, SessionId, StopReason};
+use lumen_input::pads::{PadChoice, PadInput, PadKind, Pads, PadsConfig};
 use lumen_input::{Accept, Mapper};
 use lumen_media::{AppLaunch, Mode, Timestamp, clock};
 use std::sync::Arc;
@@ -67,6 +69,8 @@ pub struct Resources {
     /// The output before, and when it goes at the latest.
     retiring: Option<(Output, Timestamp)>,
     input: Arc<InputSwitch>,
+    /// The client's gamepads; they outlive a connection if the client asked for that.
+    pads: Option<Pads>,
     /// Keeps the desktop awake while a stream shows it.
     awake: Option<Box<dyn Send>>,
     start: Option<Start>,
@@ -95,6 +99,7 @@ impl Resources {
             }
             Work::Evicted => {
                 self.linger_until = None;
+                self.pads = None;
                 self.release_output(shared);
             }
             Work::Recovered(session, output) => self.recovered(session, *output, client, shared),
@@ -204,7 +209,13 @@ impl Resources {
             Effect::TerminateClient { session, termination } => {
                 shared.control().terminate(session, termination);
             }
-            Effect::StopStream { session, reason, .. } => self.stop_stream(session, reason, client, shared),
+            Effect::StopStream { session, reason, keep_gamepads } => {
+                self.stop_stream(session, reason, client, shared);
+                match &self.pads {
+                    Some(pads) if keep_gamepads => pads.disconnect(),
+                    _ => self.unplug(hurry, shared),
+                }
+            }
             Effect::Forget { session } => {
                 shared.control().forget(session);
                 shared.forget(session);
@@ -220,7 +231,37 @@ impl Resources {
                     tracing::info!(%client, "app ended by the host");
                 }
             }
-            Effect::Ended { run, .. } => self.ended(run, shared),
+            Effect::Ended { run, .. } => {
+                self.unplug(hurry, shared);
+                self.ended(run, shared);
+            }
+        }
+    }
+
+    // --- gamepads ---
+
+    /// Where a connection's gamepad input goes; its gamepads are plugged in when the client says so.
+    fn pad_input(&mut self, session: SessionId, client: ClientId, shared: &Shared) -> Option<PadInput> {
+        let choice = pad_choice(shared.config().input.gamepads)?;
+        if self.pads.is_none() {
+            // Who looks at a device finds host and client by the beginnings of their ids.
+            let host: String = shared.unique_id().chars().take(8).collect();
+            let config = PadsConfig { choice, owner: format!("{host}/{client}") };
+            self.pads = Pads::start(config)
+                .inspect_err(
+                    |error| tracing::warn!(%client, %error, "no gamepads: a thread cannot be started"),
+                )
+                .ok();
+        }
+        Some(self.pads.as_ref()?.connect(shared.control().sender(session)))
+    }
+
+    /// The kernel may take some hundredths of a second per gamepad.
+    fn unplug(&mut self, hurry: Hurry, shared: &Shared) {
+        let pads = self.pads.take();
+        match hurry {
+            Hurry::None => drop(pads),
+            Hurry::Supervisor => shared.release(pads),
         }
     }
 
@@ -477,6 +518,7 @@ impl Resources {
             pointer: config.input.pointer,
             touch: config.input.touch,
         };
+        let pads = self.pad_input(session, client, shared);
         let legacy = !parameters.client_features.contains(ClientFeatures::SESSION_ID);
         shared.control().admit(
             session,
@@ -485,6 +527,7 @@ impl Resources {
                 legacy_address: legacy.then_some(connection.peer),
                 cipher: ControlCipher::new(&connection.request.key, parameters.control),
                 mapper: Mapper::new(self.input.clone(), accept),
+                pads,
                 idr: stream.pipeline().idr_handle(),
                 stats: stream.stats(),
             },
@@ -540,6 +583,19 @@ fn contained_launch(launch: &AppLaunch, env: &[(String, String)], host_mark: &st
     launch.env.push((HOST_MARK.into(), host_mark.to_owned()));
     launch.env.push((SESSION_MARK.into(), uuid::Uuid::new_v4().to_string()));
     launch
+}
+
+/// What gamepads become; `None`: there shall be none.
+fn pad_choice(gamepads: Gamepads) -> Option<PadChoice> {
+    Some(PadChoice::Always(match gamepads {
+        Gamepads::Auto => return Some(PadChoice::Auto),
+        Gamepads::Off => return None,
+        Gamepads::Xbox360 => PadKind::Xbox360,
+        Gamepads::XboxOne => PadKind::XboxOne,
+        Gamepads::DualSense => PadKind::DualSense,
+        Gamepads::DualShock4 => PadKind::DualShock4,
+        Gamepads::SwitchPro => PadKind::SwitchPro,
+    }))
 }
 
 fn packets_encrypted(parameters: &StreamParameters) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! [`Mapper`] translates Windows key codes, buttons, motion, wheel, text, touch and pen (protocol text §9.2, §9.5),
 //! hands [`InputEvent`](lumen_media::InputEvent)s to an [`InputSink`](lumen_media::InputSink) and remembers what is held
-//! down, so that nothing stays pressed when the client goes away. Gamepads are not its business.
+//! down, so that nothing stays pressed when the client goes away. Gamepads are not its business: [`pads`] makes devices of
+//! the kernel of them.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -14,6 +15,7 @@ pub mod keymap;
 mod kwin;
 mod libei;
 mod mapper;
+pub mod pads;
 mod protocol;
 mod sink;
 mod wheel;

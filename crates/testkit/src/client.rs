@@ -386,9 +386,10 @@ impl Client {
             );
         }
         query.push_str(&format!(
-            "&localAudioPlayMode={}&surroundAudioInfo={}&remoteControllersBitmap=0&gcmap=0&gcpersist=0",
+            "&localAudioPlayMode={}&surroundAudioInfo={}&remoteControllersBitmap=0&gcmap=0&gcpersist={}",
             flag(request.audio.play_on_host),
             request.audio.surround_info(),
+            flag(request.keep_gamepads),
         ));
         if self.generation == Generation::Current {
             query.push_str("&corever=1");

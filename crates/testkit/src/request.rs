@@ -149,6 +149,8 @@ pub struct StreamRequest {
     pub optimise_settings: bool,
     /// Stock clients move the pointer by (+1,+1) and (−1,−1) right after connecting (protocol text §9.2).
     pub wake_pointer: bool,
+    /// `gcpersist`: virtual gamepads stay when the client leaves.
+    pub keep_gamepads: bool,
     /// Sound.
     pub audio: AudioRequest,
 }
@@ -175,6 +177,7 @@ impl StreamRequest {
             local_network: true,
             optimise_settings: false,
             wake_pointer: true,
+            keep_gamepads: false,
             audio: AudioRequest::default(),
         }
     }

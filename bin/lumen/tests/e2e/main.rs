@@ -7,6 +7,7 @@ mod desktops;
 mod lab;
 mod lifecycle;
 mod network;
+mod pads;
 mod pairing;
 mod picture;
 mod programs;

@@ -1,0 +1,191 @@
+//! The devices of one client, in the kernel.
+
+use super::feedback::DeviceFeedback;
+use super::hid::dualsense::DualSense;
+use super::hid::dualshock4::DualShock4;
+use super::hid::{self, Model, uhid};
+use super::kind::PadKind;
+use super::manager::{Devices, MAX_PADS};
+use super::report::PadReport;
+use super::{PadMark, uinput};
+use lumen_media::{Timestamp, clock};
+use rustix::fs::Access as Mode;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// One device node that gamepads need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It can be used.
+    Granted,
+    /// It exists, but not for this user.
+    Denied,
+    /// The kernel's module is not loaded.
+    Missing,
+}
+
+/// Whether `/dev/uinput` and `/dev/uhid` can be used.
+pub fn access() -> [(&'static str, Access); 2] {
+    ["/dev/uinput", "/dev/uhid"].map(|path| {
+        let access = match rustix::fs::access(path, Mode::READ_OK | Mode::WRITE_OK) {
+            Ok(()) => Access::Granted,
+            Err(rustix::io::Errno::NOENT) => Access::Missing,
+            Err(_) => Access::Denied,
+        };
+        (path, access)
+    })
+}
+
+enum Device {
+    Input(uinput::Gamepad),
+    Hid(uhid::Gamepad),
+}
+
+impl Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Input(gamepad) => gamepad.as_fd(),
+            Self::Hid(gamepad) => gamepad.as_fd(),
+        }
+    }
+
+    fn serve(&mut self, now: Timestamp, feedback: &mut dyn FnMut(DeviceFeedback)) -> io::Result<()> {
+        match self {
+            Self::Input(gamepad) => gamepad.serve(now, feedback),
+            Self::Hid(gamepad) => gamepad.serve(feedback),
+        }
+    }
+
+    fn turn(
+        &mut self,
+        now: Timestamp,
+        feedback: &mut dyn FnMut(DeviceFeedback),
+    ) -> io::Result<Option<Timestamp>> {
+        match self {
+            Self::Input(gamepad) => Ok(gamepad.turn(now, feedback)),
+            Self::Hid(gamepad) => gamepad.turn(now).map(Some),
+        }
+    }
+
+    fn update(&mut self, report: &PadReport) -> io::Result<()> {
+        match self {
+            Self::Input(gamepad) => gamepad.update(report),
+            Self::Hid(gamepad) => gamepad.update(report, clock::now()),
+        }
+    }
+}
+
+/// The devices of one client.
+pub struct Plugs {
+    owner: String,
+    devices: [Option<Device>; MAX_PADS],
+    /// What was said already: the causes are the same for every gamepad.
+    said_no_hid: bool,
+    said_no_input: bool,
+}
+
+impl Plugs {
+    /// None yet; `owner` marks them.
+    pub fn new(owner: String) -> Self {
+        Self { owner, devices: Default::default(), said_no_hid: false, said_no_input: false }
+    }
+
+    /// What to wait for.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.devices.iter().flatten().map(Device::as_fd)
+    }
+
+    /// Answers what games asked.
+    pub fn serve(&mut self, now: Timestamp, mut feedback: impl FnMut(u8, DeviceFeedback)) {
+        self.each("reading", |number, device| device.serve(now, &mut |said| feedback(number, said)));
+    }
+
+    /// Lets time pass; says when it has to again.
+    pub fn turn(
+        &mut self,
+        now: Timestamp,
+        mut feedback: impl FnMut(u8, DeviceFeedback),
+    ) -> Option<Timestamp> {
+        let mut next: Option<Timestamp> = None;
+        self.each("reporting", |number, device| {
+            let due = device.turn(now, &mut |said| feedback(number, said))?;
+            next = [next, due].into_iter().flatten().min();
+            Ok(())
+        });
+        next
+    }
+
+    /// Calls `each` with every device; one that fails is void, and pulled out so that nobody waits for it in a circle.
+    fn each(&mut self, what: &str, mut each: impl FnMut(u8, &mut Device) -> io::Result<()>) {
+        for (number, slot) in (0u8..).zip(&mut self.devices) {
+            let Some(device) = slot else { continue };
+            if let Err(error) = each(number, device) {
+                tracing::warn!(number, %error, "a gamepad's device failed while {what}; it is gone until the client plugs it in again");
+                *slot = None;
+            }
+        }
+    }
+
+    fn open(&mut self, number: u8, kind: PadKind) -> io::Result<Device> {
+        let mark = PadMark::new(&self.owner, number);
+        let address = hid::address(&mark.phys);
+        let model: Box<dyn Model> = match kind {
+            PadKind::DualSense => Box::new(DualSense::new(address)),
+            PadKind::DualShock4 => Box::new(DualShock4::new(address)),
+            kind => return uinput::Gamepad::new(kind, &mark).map(Device::Input),
+        };
+        uhid::Gamepad::new(model, &mark, clock::now()).map(Device::Hid)
+    }
+}
+
+impl Devices for Plugs {
+    fn plug(&mut self, number: u8, kind: PadKind) -> Option<PadKind> {
+        let mut kind = kind;
+        let mut opened = self.open(number, kind);
+        if let (Err(error), true) = (&opened, kind.is_hid()) {
+            let instead = kind.without_hid();
+            if !std::mem::replace(&mut self.said_no_hid, true) {
+                tracing::warn!(
+                    %error,
+                    "no {kind} without /dev/uhid, so gamepads become {instead}: without touchpad, motion and light. {REMEDY}"
+                );
+            }
+            kind = instead;
+            opened = self.open(number, kind);
+        }
+        match opened {
+            Ok(device) => {
+                tracing::info!(number, %kind, "gamepad plugged in");
+                *self.devices.get_mut(usize::from(number))? = Some(device);
+                Some(kind)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.said_no_input, true) {
+                    tracing::warn!(%error, "no gamepads: /dev/uinput cannot be used. {REMEDY}");
+                }
+                None
+            }
+        }
+    }
+
+    fn unplug(&mut self, number: u8) {
+        if let Some(slot) = self.devices.get_mut(usize::from(number))
+            && slot.take().is_some()
+        {
+            tracing::info!(number, "gamepad unplugged");
+        }
+    }
+
+    fn update(&mut self, number: u8, report: &PadReport) {
+        let Some(slot) = self.devices.get_mut(usize::from(number)) else { return };
+        if let Some(device) = slot
+            && let Err(error) = device.update(report)
+        {
+            tracing::warn!(number, %error, "a gamepad's device failed; it is gone until the client plugs it in again");
+            *slot = None;
+        }
+    }
+}
+
+/// How to make gamepads possible.
+pub(crate) const REMEDY: &str = "Load the modules uinput and uhid and install packaging/60-lumen.rules as README.md says; lumen doctor checks it";

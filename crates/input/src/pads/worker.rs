@@ -1,0 +1,160 @@
+//! The thread that serves a client's gamepads: packets in, devices on the other side, feedback back.
+
+use super::inbox::{Inbox, Note, PadInput, Send};
+use super::kind::PadChoice;
+use super::manager::{Manager, PadCounts};
+use super::plugs::Plugs;
+use lumen_gamestream::control::HostMessage;
+use lumen_media::{Timestamp, clock};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// What gamepads shall be, and whose they are.
+#[derive(Clone, Debug, Default)]
+pub struct PadsConfig {
+    /// Which kind games see.
+    pub choice: PadChoice,
+    /// Host and client, short: every device carries it.
+    pub owner: String,
+}
+
+/// A client's gamepads. Dropping it pulls them all out, before drop returns.
+pub struct Pads {
+    inbox: Arc<Inbox>,
+    counts: Arc<Mutex<PadCounts>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pads {
+    /// Starts the thread; devices are made when the client plugs something in.
+    ///
+    /// # Errors
+    /// Those of making a thread or a descriptor.
+    pub fn start(config: PadsConfig) -> io::Result<Self> {
+        let inbox = Inbox::new()?;
+        let counts = Arc::<Mutex<PadCounts>>::default();
+        let worker = Worker {
+            manager: Manager::new(config.choice),
+            plugs: Plugs::new(config.owner),
+            send: None,
+            counts: counts.clone(),
+            said_homeless: false,
+        };
+        let thread = std::thread::Builder::new().name("lumen-pads".into()).spawn({
+            let inbox = inbox.clone();
+            move || worker.run(&inbox)
+        })?;
+        Ok(Self { inbox, counts, thread: Some(thread) })
+    }
+
+    /// A connection of the client begins. `send` is called on the thread of the gamepads and must not wait. What an older
+    /// connection still writes has no effect from now on.
+    pub fn connect(&self, send: impl FnMut(HostMessage) + std::marker::Send + 'static) -> PadInput {
+        self.inbox.connect(Box::new(send))
+    }
+
+    /// The connection is over, and the gamepads stay for the next: all that is held is let go.
+    pub fn disconnect(&self) {
+        self.inbox.disconnect();
+    }
+
+    /// Gamepads and what was dropped.
+    pub fn counts(&self) -> PadCounts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pads {
+    fn drop(&mut self) {
+        self.inbox.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the gamepads panicked");
+        }
+    }
+}
+
+struct Worker {
+    manager: Manager,
+    plugs: Plugs,
+    /// `None` while no client is connected.
+    send: Option<Send>,
+    counts: Arc<Mutex<PadCounts>>,
+    said_homeless: bool,
+}
+
+impl Worker {
+    fn run(mut self, inbox: &Inbox) {
+        let mut notes = VecDeque::new();
+        while inbox.take(&mut notes) {
+            for note in notes.drain(..) {
+                self.obey(note);
+            }
+            let next = self.turn();
+            self.show();
+            self.wait(inbox, next);
+        }
+        let Self { manager, plugs, send, .. } = &mut self;
+        manager.clear(plugs, &mut |message| deliver(send, message));
+    }
+
+    fn obey(&mut self, note: Note) {
+        let Self { manager, plugs, send, .. } = self;
+        match note {
+            Note::Packet(packet) => manager.handle(&packet, plugs, &mut |message| deliver(send, message)),
+            Note::Release => manager.release_all(plugs),
+            Note::Connect(to) => {
+                *send = Some(to);
+                manager.reconnected();
+            }
+            Note::Disconnect => {
+                *send = None;
+                manager.release_all(plugs);
+            }
+        }
+    }
+
+    /// Serves the devices and sends what is due; says when to do it again at the latest.
+    fn turn(&mut self) -> Option<Timestamp> {
+        let now = clock::now();
+        let Self { manager, plugs, send, .. } = self;
+        plugs.serve(now, |number, said| manager.feedback(number, said));
+        let next = plugs.turn(now, |number, said| manager.feedback(number, said));
+        // Without a client feedback waits for the next one.
+        let Some(send) = send else { return next };
+        manager.flush(now, send);
+        [next, manager.due()].into_iter().flatten().min()
+    }
+
+    fn show(&mut self) {
+        let counts = self.manager.counts();
+        if counts.homeless > 0 && !std::mem::replace(&mut self.said_homeless, true) {
+            tracing::info!("input for a gamepad that is not there was dropped; more of it is only counted");
+        }
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    fn wait(&self, inbox: &Inbox, next: Option<Timestamp>) {
+        let timeout = next.map(|next| {
+            let left = next.since(clock::now());
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        });
+        let mut descriptors = vec![PollFd::from_borrowed_fd(inbox.wake(), PollFlags::IN)];
+        descriptors.extend(self.plugs.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        // Interrupted or not: the next turn looks at everything.
+        let _ = poll(&mut descriptors, timeout.as_ref());
+    }
+}
+
+fn deliver(send: &mut Option<Send>, message: HostMessage) {
+    if let Some(send) = send {
+        send(message);
+    }
+}
