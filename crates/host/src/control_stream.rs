@@ -460,7 +460,8 @@ impl Session {
         match message {
             ClientMessage::Input(_) if self.forgotten => {}
             ClientMessage::Input(packet) => {
-                if !pads.as_mut().is_some_and(|pads| pads.handle(&packet)) {
+                let taken = pads.as_mut().is_some_and(|pads| pads.handle(&packet));
+                if !taken {
                     mapper.handle_received(&packet, now);
                 }
             }
