@@ -370,6 +370,7 @@ fn everything_arrives(mut lab: Lab, ability: Ability) {
     pointer(&desk);
     wheel(&desk);
     text(&desk);
+    println!("input one by one: {}", lab.status()["sessions"][0]["input"]);
     flood(&desk);
     // Last: a touch takes the pointer away from the window until it moves again.
     touch(&desk);
