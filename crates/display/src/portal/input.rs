@@ -15,7 +15,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// The sink of the held session: a portal hands out one connection for each session, so it is made once.
 #[derive(Default)]
-pub(super) struct Input(Mutex<Option<(Weak<Session>, Arc<dyn InputSink>)>>);
+pub(super) struct Input(Mutex<Option<Held>>);
+
+/// A session, and its sink.
+type Held = (Weak<Session>, Arc<dyn InputSink>);
 
 impl Input {
     /// The sink for what `session` shows.
