@@ -1,6 +1,7 @@
 //! A keyboard as XKB has it: which modifiers are in force, which key types a character, and keys for characters that the
 //! layout lacks.
 
+use crate::keymap::{KEY_LEFTSHIFT, KEY_RIGHTALT};
 use std::collections::HashMap;
 use std::fmt::Write;
 use xkbcommon::xkb::{self, KeyDirection, Keycode, Keymap, Keysym, STATE_LAYOUT_EFFECTIVE, State};
@@ -175,19 +176,22 @@ impl Keyboard {
 
     /// evdev codes of the keys that must be held for `mask`, where keys for it exist.
     pub fn keys_for(&self, mask: u32) -> Vec<u16> {
+        // Where keyboards have them, then wherever else the layout puts them.
         let held = [
-            ("Shift", &[Keysym::Shift_L, Keysym::Shift_R]),
-            ("Mod5", &[Keysym::ISO_Level3_Shift, Keysym::Mode_switch]),
+            ("Shift", KEY_LEFTSHIFT, [Keysym::Shift_L, Keysym::Shift_R]),
+            ("Mod5", KEY_RIGHTALT, [Keysym::ISO_Level3_Shift, Keysym::Mode_switch]),
         ];
         let mut codes = Vec::new();
-        for (name, symbols) in held {
+        for (name, usual, symbols) in held {
             let index = self.keymap.mod_get_index(name);
             if index < 32 && mask & 1 << index != 0 {
+                let has = |code: u32, symbol: &Keysym| {
+                    self.keymap.key_get_syms_by_level(Keycode::new(code), 0, 0).contains(symbol)
+                };
+                let usual = u32::from(usual) + XKB_OFFSET;
                 let all = self.keymap.min_keycode().raw()..=self.keymap.max_keycode().raw();
                 let found = symbols.iter().find_map(|symbol| {
-                    all.clone().find(|code| {
-                        self.keymap.key_get_syms_by_level(Keycode::new(*code), 0, 0).contains(symbol)
-                    })
+                    std::iter::once(usual).chain(all.clone()).find(|code| has(*code, symbol))
                 });
                 codes.extend(found.and_then(evdev));
             }

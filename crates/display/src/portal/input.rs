@@ -15,9 +15,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// The sink of the held session: a portal hands out one connection for each session, so it is made once.
 #[derive(Default)]
-pub(super) struct Input(Mutex<Option<OfSession>>);
+pub(super) struct Input(Mutex<Option<Held>>);
 
-type OfSession = (Weak<Session>, Arc<dyn InputSink>);
+/// A session, and its sink.
+type Held = (Weak<Session>, Arc<dyn InputSink>);
 
 impl Input {
     /// The sink for what `session` shows.

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Events between two flushes: what they become fits into the buffer of a Wayland connection (4 KiB).
 const BATCH: usize = 24;
+/// Before programs that work for long.
+const NICE: i32 = -10;
 /// Between two attempts to reach a desktop that was lost.
 const AGAIN: Duration = Duration::from_secs(1);
 /// For letting go of what is held, at the end.
@@ -184,6 +186,9 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, mut connect: Connect) {
+        // Where the user may: an encoder that takes all processors must not make the pointer late. It runs for
+        // microseconds at a time.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
         while !self.stopped() {
             let error = match connect() {
                 Ok(mut driver) => {
