@@ -95,6 +95,7 @@ fn the_full_parse() {
         keyboard = false
         pointer = false
         touch = false
+        gamepads = "dualshock-4"
         keyboard_layout = "de,us"
         keyboard_variant = "nodeadkeys,"
         [debug]
@@ -138,6 +139,7 @@ fn the_full_parse() {
             keyboard: false,
             pointer: false,
             touch: false,
+            gamepads: Gamepads::DualShock4,
             keyboard_layout: "de,us".into(),
             keyboard_variant: Some("nodeadkeys,".into()),
         },

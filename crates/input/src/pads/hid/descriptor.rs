@@ -25,7 +25,7 @@ impl Descriptor {
 
     /// Usage page.
     pub fn page(self, page: u16) -> Self {
-        self.item(0x04, page.into())
+        self.item(0x04, page)
     }
 
     /// One usage.
@@ -35,7 +35,7 @@ impl Descriptor {
 
     /// Values from 0 to `maximum`.
     pub fn to(self, maximum: u16) -> Self {
-        self.item(0x14, 0).item(0x24, maximum.into())
+        self.item(0x14, 0).item(0x24, maximum)
     }
 
     /// `count` input fields of `bits` each, one value each.
