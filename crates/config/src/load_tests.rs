@@ -95,7 +95,7 @@ fn the_full_parse() {
         keyboard = false
         pointer = false
         touch = false
-        gamepads = "xbox-360"
+        gamepads = "dualshock-4"
         keyboard_layout = "de,us"
         keyboard_variant = "nodeadkeys,"
         [debug]
@@ -139,7 +139,7 @@ fn the_full_parse() {
             keyboard: false,
             pointer: false,
             touch: false,
-            gamepads: Gamepads::Xbox360,
+            gamepads: Gamepads::DualShock4,
             keyboard_layout: "de,us".into(),
             keyboard_variant: Some("nodeadkeys,".into()),
         },
