@@ -73,6 +73,7 @@ impl Host {
             display: fake.clone(),
             probe: ProbeReport { codecs: Vec::new(), cores: 1, ffmpeg: String::new(), took: Duration::ZERO },
             video_port: Arc::new(UdpPort::bind(0).expect("a port")),
+            audio_port: Arc::new(UdpPort::bind(0).expect("a port")),
             search_path: dir.path().display().to_string(),
             log_dir: dir.path().join("logs"),
             home: None,
