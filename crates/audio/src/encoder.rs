@@ -77,8 +77,8 @@ mod tests {
 
     #[test]
     fn errors_say_what_libopus_says() {
-        let bad = OpusLayout { streams: 0, ..OpusLayout::STEREO };
-        let error = Encoder::new(&bad, PacketDuration::FiveMs, 1375).err().unwrap();
+        let setup = Setup { channels: 2, streams: 0, coupled: 1, mapping: &[0, 1], bitrate: 96_000 };
+        let error = MultistreamEncoder::new(setup).err().unwrap();
         assert_eq!(error.to_string(), "libopus: invalid argument (-1)");
     }
 }
