@@ -127,8 +127,12 @@ impl Jitter {
             self.drift.level_jumped();
             // Longer ones are no gaps: the source paused.
             self.counts.missing += self.dry.take().filter(|missing| *missing < RATE as u64).unwrap_or(0);
-            // What piled up while nobody played is old.
+            // What piled up while nobody played is old; the fade-in hides its end.
+            let before = self.counts.cut;
             self.cut(excess as usize, needs);
+            if excess <= SURPLUS {
+                self.counts.cut = before;
+            }
         }
         if self.state == State::Filling {
             if let Some(missing) = &mut self.dry {
@@ -145,6 +149,8 @@ impl Jitter {
             self.stretcher.set_speed(self.drift.update(excess, seconds.min(0.1)));
         }
         self.since = Some(now);
+        // The speed decides how many.
+        let needs = self.stretcher.needs();
         let arrived = self.blocks.front().map(|block| block.arrived);
         let there = self.stored().min(needs);
         if there < needs {

@@ -42,7 +42,7 @@ impl Stretcher {
         self.inner.input_frames_next()
     }
 
-    /// Frames taken per frame given, from the next packet on.
+    /// Frames taken per frame given, from the next packet on: what [`Stretcher::needs`] said before is void.
     pub(crate) fn set_speed(&mut self, speed: f64) {
         // Both the range and the speed's own limits are far apart.
         let _ = self.inner.set_resample_ratio_relative(1.0 / speed, true);
@@ -50,6 +50,7 @@ impl Stretcher {
 
     /// Makes one packet of `frames` frames in `out` from [`Stretcher::needs`] frames, all interleaved.
     pub(crate) fn process(&mut self, samples: &[f32], out: &mut [f32]) {
+        debug_assert_eq!(samples.len(), self.needs() * self.channels, "as many as needed");
         let quiet = samples.iter().all(|sample| *sample == 0.0);
         // Silence is what the filter makes of silence; it is not asked while its memory holds nothing else.
         let skip = quiet && self.silent > 2 * TAPS;

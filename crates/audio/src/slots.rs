@@ -106,7 +106,9 @@ mod tests {
                 slots.sent(now);
                 now = slots.due();
             }
-            prop_assert_eq!(now.as_nanos() % PERIOD.as_nanos() as u64, 0, "back on the clock");
+            if slots.given_up() == 0 {
+                prop_assert_eq!(now.as_nanos() % PERIOD.as_nanos() as u64, 0, "back on the clock");
+            }
         }
     }
 }
