@@ -22,6 +22,7 @@ pub mod gamepads;
 mod portals;
 mod process;
 mod session;
+mod sound;
 #[allow(unsafe_code, reason = "a child must ask for its own death between fork and exec")]
 mod sys;
 mod wait;
@@ -34,6 +35,7 @@ pub use error::LabError;
 pub use portals::{PortalKind, PortalOptions, Portals};
 pub use process::Process;
 pub use session::{Session, SessionOptions};
+pub use sound::{Tones, channel_map};
 pub use wait::{patience, patient, wait_for};
 
 use std::path::{Path, PathBuf};

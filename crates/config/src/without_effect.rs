@@ -12,10 +12,6 @@ impl Config {
                 self.capture.zero_copy != default.capture.zero_copy,
                 "capture.zero_copy (LUMEN_ZEROCOPY) has no effect in this version: it encodes in software only",
             ),
-            (
-                self.audio.gain != default.audio.gain,
-                "audio.gain (LUMEN_AUDIO_GAIN) has no effect in this version: samples are sent as they are",
-            ),
         ];
         checks.into_iter().filter(|(set, _)| *set).map(|(_, sentence)| sentence).collect()
     }
@@ -26,7 +22,7 @@ mod tests {
     use crate::{Config, DEFAULT_FILE, Environment, Overrides};
     use std::path::Path;
 
-    const INERT: [(&str, &str, &str); 2] = [("capture", "zero_copy", "true"), ("audio", "gain", "0.5")];
+    const INERT: [(&str, &str, &str); 1] = [("capture", "zero_copy", "true")];
 
     fn sentences(text: &str) -> Vec<&'static str> {
         Config::parse(text, Path::new("lumen.toml")).expect("valid").without_effect()
@@ -46,7 +42,7 @@ mod tests {
     fn defaults_and_keys_that_work_are_not_named() {
         assert!(sentences("").is_empty());
         assert!(sentences(DEFAULT_FILE).is_empty());
-        assert!(sentences("[video]\npreset = \"better\"\n[input]\ntouch = false\n").is_empty());
+        assert!(sentences("[video]\npreset = \"better\"\n[input]\ntouch = false\n[audio]\ngain = 0.5\n").is_empty());
         let working = "[display]\ntopology = \"mirror\"\nsource = \"portal\"\n[capture]\nfixed_pod = true\n";
         assert!(sentences(working).is_empty());
     }
@@ -63,7 +59,7 @@ mod tests {
             ..Environment::default().overrides
         };
         config.apply(&overrides).expect("valid");
-        assert_eq!(config.without_effect().len(), 2);
+        assert_eq!(config.without_effect().len(), 1);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod recovery;
 mod resources;
 mod runtime;
 pub mod setup;
+mod sound;
 pub mod status;
 pub mod stream;
 mod supervisor;
@@ -169,6 +170,7 @@ impl Host {
                 display: displays.clone(),
                 probe: probed,
                 video_port: video.clone(),
+                audio_port: audio.clone(),
                 search_path: environment.path.clone().unwrap_or_else(|| DEFAULT_PATH.into()),
                 log_dir: paths.state_dir.join("logs"),
                 home: environment.home.clone(),

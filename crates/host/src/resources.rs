@@ -9,9 +9,10 @@ use crate::output::{InputSwitch, Output};
 use crate::processes::{HOST_MARK, SESSION_MARK};
 use crate::recovery::{self, Recovery};
 use crate::runtime::{OutputView, RuntimeView, Work};
+use crate::sound::{SessionSound, Wanted};
 use crate::stream::pipeline::{HOST_FAILURE, News};
 use crate::stream::{Stream, StreamSettings, encoder_config, packetizer_config};
-use crate::supervisor::Shared;
+use crate::supervisor::{Routes, Shared};
 use lumen_config::Gamepads;
 use lumen_gamestream::api::ApiError;
 use lumen_gamestream::applist::AppId;
@@ -65,6 +66,8 @@ pub struct Resources {
     recovery: Option<Recovery>,
     stream: Option<(SessionId, Stream)>,
     app: Option<(AppRun, App)>,
+    /// After the app, which would else go on aloud for a moment.
+    sound: SessionSound,
     output: Option<Output>,
     /// The output before, and when it goes at the latest.
     retiring: Option<(Output, Timestamp)>,
@@ -178,6 +181,7 @@ impl Resources {
             stats: self.stream.as_ref().map(|(_, stream)| stream.stats().snapshot()),
             misfits: pipeline.map_or(0, |pipeline| pipeline.misfits()),
             scaled: pipeline.map_or(0, |pipeline| pipeline.scaled()),
+            sound: self.sound.view(),
             lingering: self.linger_until.is_some(),
             recovering: self.recovery.is_some(),
         }
@@ -204,8 +208,7 @@ impl Resources {
                     tracing::info!(%client, %session, "streaming");
                 }
             }
-            // Sound comes with a later version; clients do not mind its absence.
-            Effect::SendAudio { .. } => {}
+            Effect::SendAudio { session } => self.sound.open(session),
             Effect::TerminateClient { session, termination } => {
                 shared.control().terminate(session, termination);
             }
@@ -224,9 +227,10 @@ impl Resources {
                 if let Some((_, app)) = self.app.take_if(|(id, _)| *id == run) {
                     let contained = matches!(app, App::Contained);
                     let gone = (app, self.output.take_if(|_| contained));
+                    let sound = std::mem::take(&mut self.sound);
                     match hurry {
-                        Hurry::None => drop(gone),
-                        Hurry::Supervisor => shared.release(gone),
+                        Hurry::None => drop((gone, sound)),
+                        Hurry::Supervisor => shared.release((gone, sound)),
                     }
                     tracing::info!(%client, "app ended by the host");
                 }
@@ -284,7 +288,9 @@ impl Resources {
         let connection =
             shared.connection_of_run(run).ok_or_else(|| ApiError::unavailable("The request was replaced"))?;
         let mode = shared.likely_mode(client, requested_mode(&connection.request)?);
-        let env = client_environment(mode, &connection);
+        self.sound.prepare(&connection, shared.session_dir());
+        let mut env = client_environment(mode, &connection);
+        env.extend(self.sound.environment());
         self.output_at(mode, || contained_launch(&launch, &env, shared.unique_id()), shared)?;
         self.start = Some(Start { launch, env, height: mode.height() });
         let app = self.start_program(run, shared)?;
@@ -348,6 +354,7 @@ impl Resources {
             self.release_output(shared);
         }
         self.start = None;
+        shared.release(std::mem::take(&mut self.sound));
         let linger = Duration::from_secs(u64::from(shared.config().display.linger_seconds));
         if self.output.as_ref().is_some_and(|output| !output.lasting) {
             self.linger_until = Some(clock::now() + linger);
@@ -490,7 +497,7 @@ impl Resources {
         encoder.preset = shared.preset_for(&encoder);
         let packets = packetizer_config(&parameters, &connection.request.key, fec_percent);
         let settings = StreamSettings { fec_percent, idle_fps: config.video.idle_fps };
-        let route = shared.route(session).unwrap_or_default();
+        let Routes { video: route, audio: sound_route } = shared.routes(session).unwrap_or_default();
         let events = shared.reporter();
         let news = move |news: News| {
             let event = match news {
@@ -537,6 +544,14 @@ impl Resources {
             encrypted = packets_encrypted(&parameters), "stream ready"
         );
         self.stream = Some((session, stream));
+        let wanted = Wanted {
+            session,
+            parameters: &parameters,
+            host_audio: shared.host_audio(session),
+            key: &connection.request,
+            gain: config.audio.gain,
+        };
+        self.sound.start(&wanted, (shared.audio_port(), sound_route), shared.session_dir());
         Ok(())
     }
 
@@ -548,6 +563,7 @@ impl Resources {
         shared: &Arc<Shared>,
     ) {
         shared.control().release_input(session);
+        self.sound.stop(session);
         let Some((_, stream)) = self.stream.take_if(|(id, _)| *id == session) else { return };
         let recovering = self.recovery.take().is_some();
         self.let_sleep(shared);

@@ -50,6 +50,8 @@ pub struct RuntimeView {
     pub misfits: u64,
     /// Pictures that were fitted into the stream's size.
     pub scaled: u64,
+    /// The stream's sound.
+    pub sound: Option<crate::sound::SoundView>,
     /// The output waits for its client to come back.
     pub lingering: bool,
     /// The output's desktop lost it, and another one is being made.

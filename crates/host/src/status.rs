@@ -2,6 +2,7 @@
 
 use crate::displays::Displays;
 use crate::runtime::OutputView;
+use crate::sound::SoundView;
 use crate::supervisor::Shared;
 use lumen_display::{Finding, State as Look};
 use lumen_gamestream::session::State;
@@ -52,6 +53,7 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
             "lingering": view.as_ref().is_some_and(|view| view.lingering),
             "misfit_pictures": view.as_ref().map(|view| view.misfits),
             "scaled_pictures": view.as_ref().map(|view| view.scaled),
+            "audio": view.as_ref().and_then(|view| view.sound.as_ref()).map(SoundView::json),
             "stages": stats.as_ref().map(|stats| json!(stats.stages)),
             "counters": stats.map(|stats| json!(stats)),
         }));
@@ -210,6 +212,9 @@ pub fn for_people(status: &Value) -> String {
             if let Some(fallback) = input["fallback"].as_str().filter(|fallback| !fallback.is_empty()) {
                 let _ = write!(out, " ({fallback})");
             }
+        }
+        if let Some(line) = SoundView::line(&session["audio"]) {
+            let _ = write!(out, "\n  sound      {line}");
         }
         if session["recovering"] == true {
             let _ = write!(out, "\n  the desktop lost the output; it is being made again");

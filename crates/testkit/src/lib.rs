@@ -36,7 +36,7 @@
 //! Everything that the host does and the text does not allow is kept as a [`video::Violation`]; a stream that
 //! plays but has violations is a failed test. All waits take a timeout; dropping a [`Stream`] ends and joins its
 //! threads.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod audio;
 pub mod client;
@@ -57,6 +57,7 @@ mod testhost;
 pub mod video;
 pub mod xml;
 
+pub use audio::sound::{SoundDecoder, SoundError};
 pub use client::{App, Client, ClientError, HostAddress, ServerInfo};
 pub use clock::Time;
 pub use decode::{Decoder, Picture};

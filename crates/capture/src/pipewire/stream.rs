@@ -4,7 +4,7 @@ use super::frames::{Mailbox, Note};
 use super::negotiate::{Agreement, FormatSet, Offer, describe};
 use super::pictures::Pictures;
 use super::pod::Object;
-use super::sys::{BufferPtr, Buffers, Entered, Events, Memory, listen};
+use super::sys::{BufferPtr, Buffers, Events, Memory, listen};
 use super::watch::Watch;
 use crate::{CaptureConfig, CaptureError};
 use libspa::support::system::IoFlags;
@@ -12,6 +12,7 @@ use libspa::sys as spa;
 use libspa::utils::Direction;
 use lumen_media::slot::Sender;
 use lumen_media::{Frame, NodeTarget, PipeWireTarget, SourceReport, Timestamp, clock};
+use lumen_pipewire::Entered;
 use pipewire::context::ContextRc;
 use pipewire::core::CoreRc;
 use pipewire::loop_::Timeout;
@@ -20,13 +21,10 @@ use pipewire::properties::PropertiesBox;
 use pipewire::stream::{StreamFlags, StreamRc, StreamState};
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsRawFd;
-use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-/// The library's set-up loads modules and is not made for two threads at once.
-static SET_UP: Mutex<()> = Mutex::new(());
 /// A node that a compositor has named is known to the daemon; this is for one that comes at the same moment.
 const APPEARS_WITHIN: Duration = Duration::from_millis(500);
 
@@ -63,8 +61,7 @@ pub(crate) fn run(request: Request, ends: Ends) {
 fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
     // Declared first, released last: when everything else is torn down.
     let mut _tear_down = None;
-    let set_up = SET_UP.lock().unwrap_or_else(PoisonError::into_inner);
-    pipewire::init();
+    let set_up = lumen_pipewire::set_up();
     let main_loop = MainLoopRc::new(None).map_err(library("the loop"))?;
     let entered = Entered::new(main_loop.loop_());
     let context = ContextRc::new(&main_loop, None).map_err(library("the context"))?;
@@ -92,7 +89,7 @@ fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
         session.tick(clock::now());
     }
     // What the other side still sends finds nobody; the stream goes with its owners.
-    _tear_down = Some(SET_UP.lock().unwrap_or_else(PoisonError::into_inner));
+    _tear_down = Some(lumen_pipewire::set_up());
     let _ = stream.disconnect();
     Ok(())
 }
@@ -105,13 +102,7 @@ fn connect(context: &ContextRc, request: &mut Request) -> Result<CoreRc, Capture
     if let Some(fd) = request.target.remote_fd.take() {
         return context.connect_fd_rc(fd, None).map_err(library("the portal's connection"));
     }
-    let mut properties = PropertiesBox::new();
-    let socket = request.config.runtime_dir.as_deref().map(|dir| dir.join("pipewire-0"));
-    if let Some(path) = socket.as_deref().and_then(Path::to_str) {
-        properties.insert("remote.name", path);
-    }
-    let name = socket.map_or_else(|| "the default socket".to_owned(), |path| path.display().to_string());
-    context.connect_rc(Some(properties)).map_err(|error| CaptureError::NoDaemon(format!("{name}: {error}")))
+    lumen_pipewire::connect(context, request.config.runtime_dir.as_deref()).map_err(CaptureError::NoDaemon)
 }
 
 fn properties(target: &PipeWireTarget) -> PropertiesBox {

@@ -8,4 +8,4 @@ mod packetizer;
 
 pub use crypt::{AudioKey, audio_iv};
 pub use layout::{OpusLayout, PacketDuration, Quality, SurroundParams};
-pub use packetizer::{AudioPacketizer, AudioPackets, MAX_DATAGRAM, PayloadTooLarge};
+pub use packetizer::{AudioPacketizer, AudioPackets, MAX_DATAGRAM, MAX_OPUS, PayloadTooLarge};

@@ -13,6 +13,9 @@ const PARITY_HEADER: usize = 24;
 /// A parity packet has the payload of its data packets and the larger header.
 const MAX_PAYLOAD: usize = MAX_DATAGRAM - PARITY_HEADER;
 
+/// Bytes of an Opus packet at most, so that its ciphertext and its parity fit a datagram too.
+pub const MAX_OPUS: usize = MAX_PAYLOAD - 1;
+
 const DATA_SHARDS: usize = 4;
 const PARITY_SHARDS: usize = 2;
 /// Coefficients of the two parity rows; not the Cauchy code of video (protocol text §7.3).

@@ -136,6 +136,17 @@ fn parity_packets_fit_too_and_larger_payloads_are_refused() {
 }
 
 #[test]
+fn the_longest_packet_fits_either_way() {
+    let mut out = AudioPackets::new();
+    for mut packetizer in [AudioPacketizer::new(PacketDuration::TenMs, None), encrypted()] {
+        for _ in 0..4 {
+            packetizer.packetize(&[3; MAX_OPUS], &mut out).unwrap();
+            assert!(out.iter().all(|packet| packet.len() <= MAX_DATAGRAM));
+        }
+    }
+}
+
+#[test]
 fn an_empty_packet_is_a_packet() {
     let mut packetizer = AudioPacketizer::new(PacketDuration::FiveMs, None);
     let made: Vec<_> = (0..4).map(|_| packets(&mut packetizer, &[]).len()).collect();

@@ -1,11 +1,10 @@
 //! What carrying out the table's effects needs of what the host shares.
 
-use super::Shared;
+use super::{Routes, Shared};
 use crate::clients::ClientStore;
 use crate::control_stream::ControlStreams;
 use crate::event::Event;
 use crate::runtime::Runtime;
-use crate::stream::sender::Route;
 use lumen_capture::CaptureConfig;
 use lumen_config::Config;
 use lumen_encode::{EncoderConfig, Preset, ProbeReport};
@@ -13,7 +12,7 @@ use lumen_gamestream::sdp::StreamParameters;
 use lumen_gamestream::session::{AppRun, ClientId, Connection, SessionId};
 use lumen_media::{Mode, VirtualDisplay};
 use lumen_net::udp::UdpPort;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -105,6 +104,21 @@ impl Shared {
         self.parts.video_port.clone()
     }
 
+    /// Where sound is sent from.
+    pub fn audio_port(&self) -> Arc<UdpPort> {
+        self.parts.audio_port.clone()
+    }
+
+    /// Where the sockets of the user's session are.
+    pub fn session_dir(&self) -> Option<&Path> {
+        self.parts.session_dir.as_deref()
+    }
+
+    /// Whether a connection's client wants the sound on the host's speakers too.
+    pub fn host_audio(&self, session: SessionId) -> bool {
+        self.tables().sessions.session(session).is_some_and(|session| session.host_audio())
+    }
+
     /// What a connection set up; `None` when it was replaced.
     pub fn connection(&self, session: SessionId) -> Option<Connection> {
         self.tables().sessions.session(session)?.connection().cloned()
@@ -137,9 +151,9 @@ impl Shared {
         self.tables().announced.get(&client).copied().filter(near).unwrap_or(asked)
     }
 
-    /// Where a connection's video goes.
-    pub fn route(&self, session: SessionId) -> Option<Route> {
-        self.tables().connections.get(&session).map(|(_, route)| route.clone())
+    /// Where a connection's packets go.
+    pub fn routes(&self, session: SessionId) -> Option<Routes> {
+        self.tables().connections.get(&session).map(|(_, routes)| routes.clone())
     }
 
     /// Drops what belongs to a void connection.

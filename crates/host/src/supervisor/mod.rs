@@ -57,6 +57,8 @@ pub struct Parts {
     pub probe: ProbeReport,
     /// Where video is sent from.
     pub video_port: Arc<UdpPort>,
+    /// Where sound is sent from.
+    pub audio_port: Arc<UdpPort>,
     /// Where apps are looked for.
     pub search_path: String,
     /// Where the output of apps goes.
@@ -71,12 +73,21 @@ pub struct Parts {
     pub policy: Policy,
 }
 
+/// Where a connection's packets go.
+#[derive(Clone, Default)]
+pub struct Routes {
+    /// Pictures.
+    pub video: Route,
+    /// Sound.
+    pub audio: Route,
+}
+
 struct Tables {
     sessions: SessionTable,
     handshakes: Router<SessionId>,
     runtimes: HashMap<ClientId, Arc<Runtime>>,
     /// Connections that are not forgotten yet.
-    connections: HashMap<SessionId, (ClientId, Route)>,
+    connections: HashMap<SessionId, (ClientId, Routes)>,
     /// What each client's last ANNOUNCE fixed.
     announced: HashMap<ClientId, Mode>,
     /// The host stops: nobody is let in any more.
@@ -261,14 +272,13 @@ impl Shared {
             Ping::Legacy => tables.sessions.by_peer(path.remote.ip(), kind),
         };
         let Some(session) = session else { return };
-        let route = tables.connections.get(&session).map(|(_, route)| route.clone());
+        let Some(routes) = tables.connections.get(&session).map(|(_, routes)| routes.clone()) else { return };
         drop(tables);
-        // Sound is not sent yet, so only the video address is kept.
-        let news = match kind {
-            StreamKind::Video => route.is_some_and(|route| route.learn(path)),
-            StreamKind::Audio => true,
+        let route = match kind {
+            StreamKind::Video => routes.video,
+            StreamKind::Audio => routes.audio,
         };
-        if news {
+        if route.learn(path) {
             self.event(Event::Ping(session, kind));
         }
     }
@@ -378,7 +388,7 @@ impl Shared {
             let Some((connection, run)) = entered else {
                 return Err(ApiError::unavailable("The request was replaced"));
             };
-            tables.connections.insert(id, (client, Route::default()));
+            tables.connections.insert(id, (client, Routes::default()));
             let handshake = Handshake::new(self.handshake_config(&connection));
             tables.handshakes.insert(id, handshake);
             let runtime =

@@ -1,4 +1,5 @@
-//! Audio stream, client side (protocol text §7.1, §7.3, §7.4): packets, FEC 4 + 2, decryption. No Opus decoding.
+//! Audio stream, client side (protocol text §7): packets, FEC 4 + 2, decryption; decoding in [`sound`], and in [`tone`] what
+//! tests want to know of a tone.
 //!
 //! A host may be silent: nothing here waits for a packet.
 use aes::Aes128;
@@ -6,6 +7,11 @@ use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockDecryptMut, KeyIvInit};
 
 use crate::fec::{self, Code, Field};
+
+pub mod sound;
+#[allow(unsafe_code, reason = "speaks to libopus")]
+mod sys;
+pub mod tone;
 
 /// RTP header.
 const HEADER_LENGTH: usize = 12;

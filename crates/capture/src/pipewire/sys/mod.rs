@@ -3,9 +3,7 @@
 mod buffers;
 mod events;
 mod mapping;
-mod turn;
 
 pub(crate) use buffers::{BufferId, Buffers, Chunk, Memory};
 pub(crate) use events::{BufferPtr, Events, listen};
 pub(crate) use mapping::Mapping;
-pub(crate) use turn::Entered;

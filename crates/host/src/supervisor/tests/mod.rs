@@ -73,6 +73,7 @@ impl Host {
             display: fake.clone(),
             probe: ProbeReport { codecs: Vec::new(), cores: 1, ffmpeg: String::new(), took: Duration::ZERO },
             video_port: Arc::new(UdpPort::bind(0).expect("a port")),
+            audio_port: Arc::new(UdpPort::bind(0).expect("a port")),
             search_path: dir.path().display().to_string(),
             log_dir: dir.path().join("logs"),
             home: None,
@@ -160,7 +161,7 @@ impl Host {
 
     /// Everything that a client does between ANNOUNCE and its first picture.
     fn connect(&self, session: SessionId) {
-        let route = self.shared().route(session).expect("connected");
+        let route = self.shared().routes(session).expect("connected").video;
         route.learn(Path::to(self.viewer.local_addr().expect("bound")));
         self.shared().transition(|table, now| table.played(session, now));
         self.shared().transition(|table, now| table.control_connected(session, now));

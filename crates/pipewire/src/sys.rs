@@ -7,18 +7,18 @@ use pipewire::loop_::{Loop, Timeout};
 /// The library runs what another of its threads asks the loop to do right there, on the other thread, while the loop
 /// is entered by nobody. The safe `iterate` leaves after each turn, so events would now and then come from PipeWire's
 /// data thread in the midst of ours.
-pub(crate) struct Entered<'a>(&'a Loop);
+pub struct Entered<'a>(&'a Loop);
 
 impl<'a> Entered<'a> {
     /// Enters `owner`.
-    pub(crate) fn new(owner: &'a Loop) -> Self {
+    pub fn new(owner: &'a Loop) -> Self {
         // SAFETY: left once, on drop, on the same thread: the type is not `Send`, as `Loop` is not `Sync`.
         unsafe { owner.enter() };
         Self(owner)
     }
 
     /// Waits for something to do, at most `timeout`, and does it.
-    pub(crate) fn turn(&self, timeout: Timeout) {
+    pub fn turn(&self, timeout: Timeout) {
         // SAFETY: entered by `new`. A negative result is an interrupted wait; the caller turns again.
         let _ = unsafe { self.0.iterate_unguarded(timeout) };
     }

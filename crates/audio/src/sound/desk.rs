@@ -1,0 +1,131 @@
+//! What the daemon has: sinks, the default one, programs that play.
+
+use super::moves::{Player, Target};
+use pipewire::metadata::{Metadata, MetadataListener};
+use pipewire::node::Node;
+use pipewire::registry::{GlobalObject, Listener, RegistryRc};
+use pipewire::types::ObjectType;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The subject of settings that belong to no object.
+const GLOBAL: u32 = 0;
+
+/// What was seen of the daemon's objects; everything happens on the loop's thread.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// Names of sinks by id.
+    pub(super) sinks: RefCell<HashMap<u32, String>>,
+    /// Programs' streams by id.
+    pub(super) players: RefCell<HashMap<u32, Player>>,
+    /// What the session manager is told about each stream's target.
+    pub(super) targets: RefCell<HashMap<u32, Target>>,
+    /// The default sink's name.
+    pub(super) default: RefCell<Option<String>>,
+    /// The session manager's notebook, and who listens to it; the listener goes first.
+    pub(super) notebook: RefCell<Option<(MetadataListener, Metadata)>>,
+    /// Something changed since the last look.
+    pub(super) news: Cell<bool>,
+}
+
+impl Desk {
+    /// Watches the registry until the listener is dropped.
+    pub(super) fn watch(desk: &Rc<Self>, registry: &RegistryRc) -> Listener {
+        let (came, went, owner) = (desk.clone(), desk.clone(), registry.clone());
+        registry
+            .add_listener_local()
+            .global(move |object| Self::appeared(&came, &owner, object))
+            .global_remove(move |id| went.gone(id))
+            .register()
+    }
+
+    /// Whether a sink of this name is there.
+    pub(super) fn has_sink(&self, name: &str) -> bool {
+        self.sinks.borrow().values().any(|sink| sink == name)
+    }
+
+    fn appeared(
+        desk: &Rc<Self>,
+        registry: &RegistryRc,
+        object: &GlobalObject<&libspa::utils::dict::DictRef>,
+    ) {
+        let text = |key| object.props.and_then(|properties| properties.get(key)).unwrap_or_default();
+        match object.type_ {
+            ObjectType::Metadata if text("metadata.name") == "default" => {
+                if let Ok(metadata) = registry.bind::<Metadata, _>(object) {
+                    let listener = Self::read(desk, &metadata);
+                    *desk.notebook.borrow_mut() = Some((listener, metadata));
+                }
+            }
+            ObjectType::Node if text("media.class").starts_with("Audio/Sink") => {
+                desk.sinks.borrow_mut().insert(object.id, text("node.name").to_owned());
+            }
+            ObjectType::Node if text("media.class") == "Stream/Output/Audio" => {
+                if let Ok(node) = registry.bind::<Node, _>(object) {
+                    let player = Player::new(node, object.id, desk);
+                    desk.players.borrow_mut().insert(object.id, player);
+                }
+            }
+            _ => return,
+        }
+        desk.news.set(true);
+    }
+
+    fn gone(&self, id: u32) {
+        let sink = self.sinks.borrow_mut().remove(&id).is_some();
+        // Dropped after the borrow has ended: its listener may say something.
+        let player = self.players.borrow_mut().remove(&id);
+        self.targets.borrow_mut().remove(&id);
+        if sink || player.is_some() {
+            self.news.set(true);
+        }
+    }
+
+    fn read(desk: &Rc<Self>, metadata: &Metadata) -> MetadataListener {
+        // Not a reference that counts: the listener is kept there.
+        let desk = Rc::downgrade(desk);
+        metadata
+            .add_listener_local()
+            .property(move |subject, key, kind, value| {
+                let Some(desk) = desk.upgrade() else { return 0 };
+                match (subject, key, value) {
+                    (GLOBAL, Some("default.audio.sink"), value) => {
+                        *desk.default.borrow_mut() = value.and_then(name_of).map(str::to_owned);
+                    }
+                    // Everything about the subject is forgotten.
+                    (subject, None, _) | (subject, Some("target.object"), None) => {
+                        desk.targets.borrow_mut().remove(&subject);
+                    }
+                    (subject, Some("target.object"), Some(value)) => {
+                        let target = Target { kind: kind.map(str::to_owned), value: value.to_owned() };
+                        desk.targets.borrow_mut().insert(subject, target);
+                    }
+                    _ => return 0,
+                }
+                desk.news.set(true);
+                0
+            })
+            .register()
+    }
+}
+
+/// The name in `{"name":"…"}`; names of nodes hold no quotes.
+fn name_of(value: &str) -> Option<&str> {
+    let after = value.split_once("\"name\"")?.1;
+    after.split('"').nth(1).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_of;
+
+    #[test]
+    fn the_default_sink_is_read() {
+        assert_eq!(name_of(r#"{"name":"alsa_output.pci"}"#), Some("alsa_output.pci"));
+        assert_eq!(name_of(r#"{ "name": "x" }"#), Some("x"));
+        for nothing in ["", "{}", "null", r#"{"name":""}"#, r#"{"name"}"#] {
+            assert_eq!(name_of(nothing), None, "{nothing}");
+        }
+    }
+}

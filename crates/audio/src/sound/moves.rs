@@ -1,0 +1,114 @@
+//! Programs that play are moved to the session's sink and back.
+//!
+//! The session manager reads a stream's target from its notebook (the metadata `default`, key `target.object`). What stood
+//! there before is put back; what somebody else writes meanwhile is left alone.
+
+use super::SINK_PREFIX;
+use super::desk::Desk;
+use pipewire::node::{Node, NodeListener};
+use std::cell::Cell;
+use std::rc::Rc;
+
+const KEY: &str = "target.object";
+/// How the notebook calls values that are no JSON and no numbers of objects.
+const TEXT: &str = "Spa:String";
+
+/// What the notebook says about a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) kind: Option<String>,
+    pub(super) value: String,
+}
+
+/// A program's stream.
+pub(super) struct Player {
+    // The listener goes first.
+    _listener: NodeListener,
+    _node: Node,
+    /// Whether it may be moved; not known before its properties came.
+    movable: Rc<Cell<Option<bool>>>,
+    /// What stood in the notebook before it was moved; `None` when it was not moved.
+    moved: Option<Option<Target>>,
+}
+
+impl Player {
+    pub(super) fn new(node: Node, id: u32, desk: &Rc<Desk>) -> Self {
+        let movable = Rc::new(Cell::new(None));
+        let (known, desk) = (movable.clone(), Rc::downgrade(desk));
+        let listener = node
+            .add_listener_local()
+            .info(move |info| {
+                let Some(properties) = info.props() else { return };
+                let text = |key| properties.get(key).unwrap_or_default();
+                let pinned = ["node.dont-reconnect", "node.dont-move", "stream.monitor"]
+                    .iter()
+                    .any(|key| text(key) == "true");
+                // A filter's or loopback's own output follows the filter.
+                let linked = !text("node.link-group").is_empty();
+                // One that plays to a session's sink by its environment needs no move, and must not be moved away.
+                let ours = ["target.object", "node.target"].iter().any(|key| text(key).starts_with(SINK_PREFIX));
+                let may = !pinned && !linked && !ours;
+                if known.replace(Some(may)) != Some(may)
+                    && let Some(desk) = desk.upgrade()
+                {
+                    tracing::debug!(id, name = text("node.name"), movable = may, "a program plays");
+                    desk.news.set(true);
+                }
+            })
+            .register();
+        Self { _listener: listener, _node: node, movable, moved: None }
+    }
+}
+
+impl Desk {
+    /// Moves what plays to `sink`. Answers how many streams are there now by our doing.
+    pub(super) fn move_to(&self, sink: &str) -> usize {
+        let notebook = self.notebook.borrow();
+        let Some((_, notebook)) = notebook.as_ref() else { return 0 };
+        let mut count = 0;
+        for (id, player) in self.players.borrow_mut().iter_mut() {
+            let current = self.targets.borrow().get(id).cloned();
+            if player.moved.is_none() && player.movable.get() == Some(true) {
+                // What another session has stays there.
+                if current.as_ref().is_some_and(|target| target.value.starts_with(SINK_PREFIX)) {
+                    continue;
+                }
+                notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
+                player.moved = Some(current);
+            }
+            count += usize::from(player.moved.is_some());
+        }
+        count
+    }
+
+    /// Moves back what was moved to `sink`.
+    pub(super) fn move_back(&self, sink: &str) {
+        let notebook = self.notebook.borrow();
+        let Some((_, notebook)) = notebook.as_ref() else { return };
+        for (id, player) in self.players.borrow_mut().iter_mut() {
+            let Some(before) = player.moved.take() else { continue };
+            let still = self.targets.borrow().get(id).is_none_or(|target| target.value == sink);
+            if !still {
+                continue;
+            }
+            match before {
+                Some(target) => {
+                    notebook.set_property(*id, KEY, target.kind.as_deref(), Some(&target.value));
+                }
+                None => notebook.set_property(*id, KEY, None, None),
+            }
+        }
+    }
+
+    /// Forgets targets that are sinks of sessions that are over: of a host that was killed.
+    pub(super) fn forget_dead_sinks(&self) {
+        let notebook = self.notebook.borrow();
+        let Some((_, notebook)) = notebook.as_ref() else { return };
+        let targets = self.targets.borrow().clone();
+        for (id, target) in targets {
+            if target.value.starts_with(SINK_PREFIX) && !self.has_sink(&target.value) {
+                notebook.set_property(id, KEY, None, None);
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Sound through a real PipeWire with a real session manager: captured, encoded, decoded by the test client's decoder.
+
+use lumen_audio::{Capture, Channels, PacketSettings, Packets, Sound, SoundConfig, survey};
+use lumen_gamestream::audio::{MAX_OPUS, OpusLayout, PacketDuration, Quality};
+use lumen_lab::{Session, Tones, patient, session_for, wait_for};
+use lumen_testkit::audio::tone::{Watch, decibels, strongest};
+use lumen_testkit::{AudioRequest, SoundDecoder};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(15);
+const AMPLITUDE: f32 = 0.25;
+const NAME: &str = "lumen-sink-test";
+
+/// A distinct tone for each channel.
+fn tones(channels: usize) -> Vec<u32> {
+    (0..channels as u32).map(|channel| 400 + 100 * channel).collect()
+}
+
+/// A session with sound, or none where PipeWire is not installed.
+fn session(name: &str) -> Option<Session> {
+    session_for(name, &["pipewire", "wireplumber", "pw-cat", "pw-cli", "pw-metadata", "pw-dump"])
+}
+
+/// A stream from PipeWire to the client's decoder.
+struct Ear {
+    packets: Packets,
+    _capture: Capture,
+    received: Receiver<Vec<u8>>,
+    decoder: SoundDecoder,
+    channels: usize,
+}
+
+impl Ear {
+    fn open(sound: &Sound, layout: &OpusLayout, gain: f32) -> Self {
+        let duration = PacketDuration::FiveMs;
+        let settings = PacketSettings { layout: *layout, duration, gain, limit: MAX_OPUS };
+        let capture = sound.capture(Channels::from_count(layout.channels.into()).expect("a layout"));
+        let (sender, received) = channel();
+        let packets = capture.packets(settings, move |packet| drop(sender.send(packet.to_vec()))).expect("packets");
+        let lines: Vec<_> = OpusLayout::ADVERTISED.iter().map(|layout| layout.surround_params().to_string()).collect();
+        let audio = AudioRequest {
+            channels: layout.channels.into(),
+            high_quality: layout.quality == Quality::High,
+            ..AudioRequest::default()
+        };
+        let decoder = SoundDecoder::new(&lines, audio).expect("a decoder");
+        Self { packets, _capture: capture, received, decoder, channels: layout.channels.into() }
+    }
+
+    /// The next `packets` packets, a vector for each channel.
+    fn hear(&mut self, packets: usize) -> Vec<Vec<f32>> {
+        let mut heard = vec![Vec::new(); self.channels];
+        for _ in 0..packets {
+            let packet = self.received.recv_timeout(LIMIT).expect("packets come whatever happens");
+            for frame in self.decoder.decode(&packet).expect("Opus").chunks_exact(self.channels) {
+                heard.iter_mut().zip(frame).for_each(|(channel, sample)| channel.push(*sample));
+            }
+        }
+        heard
+    }
+
+    /// Waits until the first channel has a tone, and then until it is steady.
+    fn wait_for_sound(&mut self) {
+        wait_for("sound", LIMIT, || {
+            let heard = self.hear(20);
+            heard.iter().any(|channel| channel.iter().any(|sample| sample.abs() > 0.05)).then_some(())
+        })
+        .expect("sound");
+        self.hear(100);
+    }
+
+    fn is_silent(&mut self) -> bool {
+        self.hear(20).iter().flatten().all(|sample| sample.abs() < 1e-3)
+    }
+
+    /// Strongest tone of each channel and its level against `expected`, in decibels.
+    fn levels(&mut self, expected: f64) -> Vec<(f64, f64)> {
+        let heard = self.hear(60);
+        let of = |channel: &Vec<f32>| {
+            let (hertz, amplitude) = strongest(channel, 50.0, 1500.0);
+            (hertz, decibels(amplitude, expected))
+        };
+        heard.iter().map(of).collect()
+    }
+
+    /// The same, once no gap falls into the sample.
+    fn assert_tones(&mut self, expected: f64, wanted: &[u32]) {
+        let mut found = Vec::new();
+        for _ in 0..5 {
+            found = self.levels(expected);
+            let right = |((hertz, level), wanted): (&(f64, f64), &u32)| {
+                *hertz == f64::from(*wanted) && level.abs() < 0.5
+            };
+            if found.len() == wanted.len() && found.iter().zip(wanted).all(right) {
+                println!("tones {wanted:?}: levels {:.2?} dB", found.iter().map(|(_, level)| level).collect::<Vec<_>>());
+                return;
+            }
+        }
+        panic!("{found:?} instead of {wanted:?}");
+    }
+}
+
+fn start(session: &Session, sink: Option<Channels>) -> Sound {
+    let config = SoundConfig {
+        runtime_dir: Some(session.runtime_dir().into()),
+        sink: sink.map(|channels| (NAME.to_owned(), channels)),
+    };
+    let sound = Sound::start(config).expect("a thread");
+    assert_eq!(sound.wait_for_sink(patient(LIMIT)), sink.is_some());
+    sound
+}
+
+fn play(session: &Session, name: &str, channels: usize) -> Tones {
+    session.play_tones(name, &tones(channels), AMPLITUDE).expect("pw-cat plays")
+}
+
+#[test]
+fn every_channel_of_every_layout_arrives_on_its_speaker() {
+    let Some(session) = session("layouts") else { return };
+    for layout in OpusLayout::ALL {
+        let channels = layout.channels.into();
+        let sound = start(&session, Channels::from_count(layout.channels.into()));
+        let mut ear = Ear::open(&sound, &layout, 1.0);
+        // A stream that was there before, or comes later: both are moved.
+        let _tones = play(&session, "player", channels);
+        ear.wait_for_sound();
+        ear.assert_tones(f64::from(AMPLITUDE), &tones(channels));
+        let report = ear.packets.report();
+        println!(
+            "{} {:?}: latency p50 {:.1} p95 {:.1} ms, lateness p99 {:.2} ms, work p50 {:.2} ms, quantum {}, gaps {}, {:?}",
+            channels, layout.quality,
+            f64::from(report.latency.p50) / 1e3, f64::from(report.latency.p95) / 1e3,
+            f64::from(report.lateness.p99) / 1e3, f64::from(report.work.p50) / 1e3,
+            report.quantum, report.gaps, sound.report()
+        );
+    }
+}
+
+#[test]
+fn gain_is_in_decibels_what_it_should_be() {
+    let Some(session) = session("gain") else { return };
+    let sound = start(&session, Some(Channels::Stereo));
+    let _tones = play(&session, "player", 2);
+    for gain in [2.0, 0.5, 1.0] {
+        let mut ear = Ear::open(&sound, &OpusLayout::STEREO, gain);
+        ear.wait_for_sound();
+        ear.assert_tones(f64::from(AMPLITUDE * gain), &tones(2));
+    }
+}
+
+#[test]
+fn the_default_sink_stays_and_streams_come_back() {
+    let Some(session) = session("moves") else { return };
+    session.make_sink("room", 2, 48_000).expect("a sink");
+    session.choose_sink("room").expect("chosen");
+    let defaults = || {
+        ["default.audio.sink", "default.configured.audio.sink"]
+            .map(|key| session.default_sink(key).expect("pw-dump answers"))
+    };
+    let before = defaults();
+    let _tones = play(&session, "player", 2);
+    let plays_to = |sink: &str| {
+        wait_for(&format!("the player on {sink}"), LIMIT, || {
+            (session.linked_to("player").ok()? == [sink]).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {:?}", session.linked_to("player")));
+    };
+    plays_to("room");
+    let sound = start(&session, Some(Channels::Stereo));
+    plays_to("room");
+    let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    ear.wait_for_sound();
+    plays_to(NAME);
+    assert_eq!(defaults(), before);
+    // The stream ends: what was moved goes back, the sink stays with the app.
+    drop(ear);
+    plays_to("room");
+    assert_eq!(session.sound_node(NAME).expect("pw-dump").is_some(), true);
+    let ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    plays_to(NAME);
+    drop(ear);
+    drop(sound);
+    plays_to("room");
+    assert_eq!(defaults(), before);
+    assert_eq!(session.sinks().expect("pw-dump"), ["room"]);
+    let left: Vec<_> =
+        session.notebook().expect("pw-dump").into_iter().filter(|entry| entry["key"] == "target.object").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn programs_find_the_sink_by_their_environment() {
+    let Some(session) = session("environment") else { return };
+    session.make_sink("room", 2, 48_000).expect("a sink");
+    session.choose_sink("room").expect("chosen");
+    let sound = start(&session, Some(Channels::Surround51));
+    let mut command = session.command("pw-cat");
+    command.envs(sound.environment());
+    let silence = session.home().join("silence.raw");
+    std::fs::write(&silence, vec![0; 48_000 * 8 * 60]).expect("written");
+    command.args(["-p", "--raw", "--format", "f32", "--rate", "48000", "--channels", "2"]);
+    command.args(["-P", "{ node.name=app }"]).arg(&silence);
+    let _app = session.spawn("app", command).expect("pw-cat");
+    // Nothing is captured, so nothing is moved: it goes there by itself.
+    wait_for("the app on the session's sink", LIMIT, || {
+        (session.linked_to("app").ok()? == [NAME]).then_some(())
+    })
+    .expect("linked");
+}
+
+#[test]
+fn without_a_session_sink_the_default_one_is_heard_wherever_it_goes() {
+    let Some(session) = session("default") else { return };
+    for (name, channels, rate) in
+        [("first", 2, 48_000), ("cd", 2, 44_100), ("studio", 2, 192_000), ("one", 1, 48_000)]
+    {
+        session.make_sink(name, channels, rate).expect("a sink");
+    }
+    session.choose_sink("first").expect("chosen");
+    let _tones = play(&session, "player", 2);
+    let sound = start(&session, None);
+    let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    for name in ["first", "cd", "studio", "first"] {
+        session.choose_sink(name).expect("chosen");
+        wait_for("the capture on the new default", LIMIT, || {
+            (sound.report().source.as_deref() == Some(name)
+                && session.linked_to("lumen-audio").ok()? == [name]
+                && session.linked_to("player").ok()? == [name])
+                .then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {:?}", session.linked_to("lumen-audio")));
+        ear.wait_for_sound();
+        println!("{name}:");
+        ear.assert_tones(f64::from(AMPLITUDE), &tones(2));
+    }
+    // One speaker: both tones on both sides.
+    session.choose_sink("one").expect("chosen");
+    wait_for("the capture on the mono sink", LIMIT, || {
+        (session.linked_to("lumen-audio").ok()? == ["one"] && session.linked_to("player").ok()? == ["one"]).then_some(())
+    })
+    .expect("linked");
+    ear.wait_for_sound();
+    let heard = ear.hear(60);
+    for channel in &heard {
+        for tone in tones(2) {
+            let level = lumen_testkit::audio::tone::amplitude(channel, tone.into());
+            assert!(level > 0.05, "{tone} Hz at {level} in mono");
+        }
+    }
+}
+
+#[test]
+fn seven_one_and_mono_programs_are_heard_by_a_stereo_client() {
+    let Some(session) = session("mixes") else { return };
+    let sound = start(&session, Some(Channels::Stereo));
+    for (channels, left) in [(8, vec![400, 600, 800, 1000]), (1, vec![400])] {
+        let _tones = play(&session, "player", channels);
+        let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+        ear.wait_for_sound();
+        let heard = ear.hear(60);
+        for tone in left {
+            let level = lumen_testkit::audio::tone::amplitude(&heard[0], tone.into());
+            println!("{channels} channels, {tone} Hz on the left: {level:.3}");
+            assert!(level > 0.02, "{tone} Hz of {channels} channels is not heard on the left");
+        }
+    }
+}
+
+#[test]
+fn without_pipewire_there_is_silence_until_it_comes() {
+    let Some(session) = session("absent") else { return };
+    session.stop_pipewire();
+    let config =
+        SoundConfig { runtime_dir: Some(session.runtime_dir().into()), sink: Some((NAME.into(), Channels::Stereo)) };
+    let sound = Sound::start(config).expect("a thread");
+    // The answer comes at once, not after the whole time.
+    assert!(!sound.wait_for_sink(Duration::from_secs(3600)));
+    let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    assert!(ear.is_silent());
+    let report = sound.report();
+    assert!(!report.connected && report.problem.is_some(), "{report:?}");
+    for _ in 0..2 {
+        session.start_pipewire().expect("PipeWire starts");
+        wait_for("the session's sink", LIMIT, || session.sound_node(NAME).ok()?).expect("made again");
+        let tones = play(&session, "player", 2);
+        ear.wait_for_sound();
+        assert_eq!(sound.report().problem, None);
+        drop(tones);
+        session.stop_pipewire();
+        wait_for("silence", LIMIT, || ear.is_silent().then_some(())).expect("silence");
+    }
+}
+
+#[test]
+fn without_a_sink_there_is_silence_and_a_sink_that_vanishes_comes_back() {
+    let Some(session) = session("sinkless") else { return };
+    let sound = start(&session, None);
+    let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    wait_for("the cause", LIMIT, || sound.report().problem).expect("told");
+    assert!(ear.is_silent());
+    println!("without a sink: {:?}", sound.report().problem);
+    for round in 0..3 {
+        let id = session.make_sink("room", 2, 48_000).expect("a sink");
+        let tones = play(&session, "player", 2);
+        ear.wait_for_sound();
+        if round == 2 {
+            break;
+        }
+        // In the midst of it.
+        session.remove_sink(id).expect("removed");
+        wait_for("silence", LIMIT, || ear.is_silent().then_some(())).expect("silence");
+        wait_for("the cause", LIMIT, || sound.report().problem).expect("told");
+        drop(tones);
+    }
+}
+
+#[test]
+fn what_was_captured_before_is_not_played() {
+    let Some(session) = session("drained") else { return };
+    let sound = start(&session, Some(Channels::Stereo));
+    let capture = sound.capture(Channels::Stereo);
+    let tones = play(&session, "player", 2);
+    wait_for("sound", LIMIT, || sound.report().flowing.then_some(())).expect("flows");
+    std::thread::sleep(Duration::from_millis(300));
+    drop(tones);
+    wait_for("the player's end", LIMIT, || session.sound_node("player").ok()?.is_none().then_some(())).expect("gone");
+    std::thread::sleep(Duration::from_millis(100));
+    let settings =
+        PacketSettings { layout: OpusLayout::STEREO, duration: PacketDuration::FiveMs, gain: 1.0, limit: MAX_OPUS };
+    let (sender, received) = channel();
+    let _packets = capture.packets(settings, move |packet| drop(sender.send(packet.to_vec()))).expect("packets");
+    let mut decoder = SoundDecoder::new(&[], AudioRequest::default()).expect("a decoder");
+    for _ in 0..100 {
+        let packet = received.recv_timeout(LIMIT).expect("a packet");
+        assert!(decoder.decode(&packet).expect("Opus").iter().all(|sample| sample.abs() < 1e-3), "old sound");
+    }
+}
+
+#[test]
+fn doctor_sees_what_is_there() {
+    let Some(session) = session("survey") else { return };
+    let look = || survey(Some(session.runtime_dir()), LIMIT);
+    session.make_sink("room", 2, 48_000).expect("a sink");
+    session.choose_sink("room").expect("chosen");
+    let found = look().expect("PipeWire answers");
+    assert!(found.session_manager);
+    assert_eq!(found.default.as_deref(), Some("room"));
+    assert!(found.sinks.iter().any(|sink| sink == "room"), "{found:?}");
+    session.stop_pipewire();
+    assert!(look().is_err());
+}
+
+/// A tone through everything, watched sample by sample. Ten minutes with `LUMEN_LONG_TESTS`, else half a minute.
+#[expect(clippy::disallowed_methods, reason = "which tests run is the environment's choice")]
+#[test]
+fn a_tone_goes_on_without_clicks() {
+    let Some(session) = session("long") else { return };
+    let seconds: usize = if std::env::var_os("LUMEN_LONG_TESTS").is_some() { 600 } else { 30 };
+    let sound = start(&session, Some(Channels::Stereo));
+    let _tones = session.play_tones("player", &[1000, 1000], AMPLITUDE).expect("pw-cat plays");
+    let mut ear = Ear::open(&sound, &OpusLayout::STEREO_HIGH, 1.0);
+    ear.wait_for_sound();
+    ear.hear(400);
+    let mut watch = Watch::new(1000.0, AMPLITUDE.into());
+    for _ in 0..seconds {
+        watch.push(ear.hear(200)[0].iter().copied());
+    }
+    let report = ear.packets.report();
+    println!(
+        "{seconds} s: {} gaps, longest quiet {:.1} ms, {} clicks, worst break {:.3}; host: gaps {}, cut {:.1} ms, drift {:.1} ppm, latency p50 {:.1} p99 {:.1} ms",
+        watch.gaps, watch.longest_quiet_ms(), watch.clicks, watch.worst, report.gaps, report.cut_ms, report.drift_ppm,
+        f64::from(report.latency.p50) / 1e3, f64::from(report.latency.p99) / 1e3
+    );
+}

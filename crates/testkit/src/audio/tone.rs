@@ -1,0 +1,166 @@
+//! What tests want to know of a tone: which one it is, how loud, whether it has holes or clicks.
+
+/// Samples a second.
+const RATE: f64 = 48_000.0;
+
+/// Amplitude of a frequency in the samples (1 is full scale), by the sine and cosine that fit them best.
+pub fn amplitude(samples: &[f32], hertz: f64) -> f64 {
+    let step = std::f64::consts::TAU * hertz / RATE;
+    let (mut ss, mut sc, mut cc, mut xs, mut xc) = (0.0, 0.0, 0.0, 0.0, 0.0);
+    for (index, sample) in samples.iter().enumerate() {
+        let (s, c) = (step * index as f64).sin_cos();
+        ss += s * s;
+        sc += s * c;
+        cc += c * c;
+        xs += f64::from(*sample) * s;
+        xc += f64::from(*sample) * c;
+    }
+    let determinant = ss * cc - sc * sc;
+    if determinant.abs() < f64::EPSILON {
+        return 0.0;
+    }
+    let (a, b) = ((xs * cc - xc * sc) / determinant, (xc * ss - xs * sc) / determinant);
+    a.hypot(b)
+}
+
+/// The strongest frequency among whole multiples of `step` hertz up to `most`, and its amplitude.
+pub fn strongest(samples: &[f32], step: f64, most: f64) -> (f64, f64) {
+    let count = (most / step) as u32;
+    (1..=count)
+        .map(|multiple| f64::from(multiple) * step)
+        .map(|hertz| (hertz, amplitude(samples, hertz)))
+        .fold((0.0, 0.0), |best, found| if found.1 > best.1 { found } else { best })
+}
+
+/// Difference of two amplitudes in decibels.
+pub fn decibels(found: f64, expected: f64) -> f64 {
+    20.0 * (found / expected).log10()
+}
+
+/// Follows a tone that goes on and on, sample by sample, and notes where it does not.
+///
+/// Three samples of a sine in a row fulfil `x[n] = 2 cos(w) x[n-1] − x[n-2]`; where they do not, somebody cut.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    cosine: f64,
+    amplitude: f64,
+    last: [f64; 2],
+    seen: u64,
+    /// Samples since the last one that was louder than a quarter of the tone.
+    quiet: u64,
+    /// Longest stretch of quiet, in samples.
+    pub longest_quiet: u64,
+    /// Stretches of quiet longer than a millisecond, or than two periods of the tone.
+    pub gaps: u64,
+    /// Places where the wave breaks, at most one in 5 ms.
+    pub clicks: u64,
+    /// Worst break of the wave, relative to the tone's amplitude.
+    pub worst: f64,
+    last_click: u64,
+    shortest_gap: u64,
+}
+
+/// A break of the wave by so much of its amplitude is a click: far above what coding does to a tone, far below what a
+/// missing sample does.
+const CLICK: f64 = 0.05;
+
+impl Watch {
+    /// For a tone of this frequency and amplitude.
+    pub fn new(hertz: f64, amplitude: f64) -> Self {
+        Watch {
+            cosine: 2.0 * (std::f64::consts::TAU * hertz / RATE).cos(),
+            amplitude,
+            last: [0.0; 2],
+            seen: 0,
+            quiet: 0,
+            longest_quiet: 0,
+            gaps: 0,
+            clicks: 0,
+            worst: 0.0,
+            last_click: 0,
+            shortest_gap: (RATE / 1000.0).max(2.0 * RATE / hertz) as u64,
+        }
+    }
+
+    /// Samples seen.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Takes the next samples.
+    pub fn push(&mut self, samples: impl Iterator<Item = f32>) {
+        for sample in samples {
+            let sample = f64::from(sample);
+            self.seen += 1;
+            let [before, last] = self.last;
+            let off = (sample - self.cosine * last + before).abs() / self.amplitude;
+            self.last = [last, sample];
+            if self.seen > 2 {
+                self.worst = self.worst.max(off);
+                if off > CLICK && (self.last_click == 0 || self.seen - self.last_click > 240) {
+                    self.clicks += 1;
+                    self.last_click = self.seen;
+                }
+            }
+            if sample.abs() > self.amplitude / 4.0 {
+                self.quiet = 0;
+            } else {
+                self.quiet += 1;
+                self.longest_quiet = self.longest_quiet.max(self.quiet);
+                self.gaps += u64::from(self.quiet == self.shortest_gap);
+            }
+        }
+    }
+
+    /// Longest stretch of quiet in milliseconds.
+    pub fn longest_quiet_ms(&self) -> f64 {
+        self.longest_quiet as f64 / 48.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tone(hertz: f64, amplitude: f64, count: usize) -> Vec<f32> {
+        let step = std::f64::consts::TAU * hertz / RATE;
+        (0..count).map(|index| ((step * index as f64).sin() * amplitude) as f32).collect()
+    }
+
+    #[test]
+    fn frequency_and_amplitude_are_found() {
+        let samples = tone(700.0, 0.25, 9600);
+        let (hertz, found) = strongest(&samples, 100.0, 2000.0);
+        assert_eq!(hertz, 700.0);
+        assert!(decibels(found, 0.25).abs() < 0.01);
+        assert!(amplitude(&samples, 400.0) < 0.001);
+        assert!((decibels(0.5, 0.25) - 6.02).abs() < 0.01);
+        assert_eq!(amplitude(&[], 100.0), 0.0);
+    }
+
+    #[test]
+    fn a_whole_tone_has_no_gap_and_no_click() {
+        let mut watch = Watch::new(1000.0, 0.25);
+        // Its source's clock is a little off.
+        watch.push(tone(1000.2, 0.25, 96_000).into_iter());
+        assert_eq!((watch.gaps, watch.clicks), (0, 0), "{watch:?}");
+    }
+
+    #[test]
+    fn holes_and_cuts_are_found() {
+        let whole = tone(1000.0, 0.25, 48_000);
+        let hole = [&whole[..10_000], &[0.0; 1200], &whole[11_200..]].concat();
+        let mut watch = Watch::new(1000.0, 0.25);
+        watch.push(hole.into_iter());
+        assert_eq!(watch.gaps, 1);
+        assert!((25.0..26.0).contains(&watch.longest_quiet_ms()), "{}", watch.longest_quiet_ms());
+        assert!(watch.clicks >= 1);
+
+        for cut in [5, 20, 33] {
+            let cut = [&whole[..10_000], &whole[10_000 + cut..]].concat();
+            let mut watch = Watch::new(1000.0, 0.25);
+            watch.push(cut.into_iter());
+            assert_eq!((watch.gaps, watch.clicks), (0, 1));
+        }
+    }
+}

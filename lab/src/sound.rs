@@ -1,0 +1,185 @@
+//! Sinks and tones of a private session.
+
+use crate::{LabError, Session, wait_for};
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// Speakers in the order of WAVEFORMAT, as PipeWire names them.
+const SPEAKERS: [&str; 8] = ["FL", "FR", "FC", "LFE", "RL", "RR", "SL", "SR"];
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// PipeWire's names of the speakers of so many channels.
+pub fn channel_map(channels: usize) -> String {
+    if channels == 1 { "MONO".to_owned() } else { SPEAKERS[..channels.min(8)].join(",") }
+}
+
+/// What plays until dropped: one tone a channel.
+#[derive(Debug)]
+pub struct Tones {
+    child: Child,
+}
+
+impl Drop for Tones {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Session {
+    /// Makes a silent sink that stays until [`Session::remove_sink`], and answers its object's id once the session
+    /// manager knows it.
+    ///
+    /// # Errors
+    /// When PipeWire does not make it.
+    pub fn make_sink(&self, name: &str, channels: usize, rate: u32) -> Result<u64, LabError> {
+        let properties = format!(
+            "{{ factory.name=support.null-audio-sink node.name={name} node.description={name} media.class=Audio/Sink \
+             object.linger=true audio.rate={rate} audio.channels={channels} audio.position=[{}] \
+             monitor.channel-volumes=false monitor.passthrough=true }}",
+            channel_map(channels)
+        );
+        self.ask("pw-cli", &["create-node", "adapter", &properties])?;
+        wait_for(&format!("sink {name}"), LIMIT, || self.sound_node(name).ok()?)
+    }
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// When `pw-cli` does not run.
+    pub fn remove_sink(&self, id: u64) -> Result<(), LabError> {
+        self.ask("pw-cli", &["destroy", &id.to_string()]).map(drop)
+    }
+
+    /// Id of the node of this name.
+    ///
+    /// # Errors
+    /// As [`Session::pipewire_objects`].
+    pub fn sound_node(&self, name: &str) -> Result<Option<u64>, LabError> {
+        let objects = self.pipewire_objects()?;
+        let node = objects.iter().find(|object| object["info"]["props"]["node.name"] == name);
+        Ok(node.and_then(|node| node["id"].as_u64()))
+    }
+
+    /// Names of all sinks.
+    ///
+    /// # Errors
+    /// As [`Session::pipewire_objects`].
+    pub fn sinks(&self) -> Result<Vec<String>, LabError> {
+        let objects = self.pipewire_objects()?;
+        let properties = objects.iter().map(|object| &object["info"]["props"]);
+        let sinks = properties.filter(|properties| properties["media.class"] == "Audio/Sink");
+        Ok(sinks.filter_map(|properties| properties["node.name"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Makes a sink the user's default, and waits until it is.
+    ///
+    /// # Errors
+    /// When that does not come to pass.
+    pub fn choose_sink(&self, name: &str) -> Result<(), LabError> {
+        let value = format!("{{ \"name\": \"{name}\" }}");
+        self.ask("pw-metadata", &["0", "default.configured.audio.sink", &value, "Spa:String:JSON"])?;
+        wait_for(&format!("{name} as the default sink"), LIMIT, || {
+            (self.default_sink("default.audio.sink").ok()?.as_deref() == Some(name)).then_some(())
+        })
+    }
+
+    /// A default sink: `default.audio.sink` is the one in effect, `default.configured.audio.sink` the user's wish.
+    ///
+    /// # Errors
+    /// As [`Session::pipewire_objects`].
+    pub fn default_sink(&self, key: &str) -> Result<Option<String>, LabError> {
+        let entries = self.notebook()?;
+        let entry = entries.iter().find(|entry| entry["subject"] == 0 && entry["key"] == key);
+        Ok(entry.and_then(|entry| entry["value"]["name"].as_str().map(str::to_owned)))
+    }
+
+    /// All entries of the session manager's metadata `default`.
+    ///
+    /// # Errors
+    /// As [`Session::pipewire_objects`].
+    pub fn notebook(&self) -> Result<Vec<Value>, LabError> {
+        let objects = self.pipewire_objects()?;
+        let found = objects.iter().find(|object| object["props"]["metadata.name"] == "default");
+        Ok(found.and_then(|object| object["metadata"].as_array().cloned()).unwrap_or_default())
+    }
+
+    /// Names of the nodes that the node of this name is linked to, on either side.
+    ///
+    /// # Errors
+    /// As [`Session::pipewire_objects`].
+    pub fn linked_to(&self, name: &str) -> Result<Vec<String>, LabError> {
+        let objects = self.pipewire_objects()?;
+        let id = |name: &str| {
+            let node = objects.iter().find(|object| object["info"]["props"]["node.name"] == name);
+            node.and_then(|node| node["id"].as_u64())
+        };
+        let Some(own) = id(name) else { return Ok(Vec::new()) };
+        let named = |id: &Value| {
+            let node = objects.iter().find(|object| object["id"] == *id)?;
+            node["info"]["props"]["node.name"].as_str().map(str::to_owned)
+        };
+        let mut names: Vec<String> = objects
+            .iter()
+            .filter(|object| object["type"] == "PipeWire:Interface:Link")
+            .filter_map(|link| {
+                let (from, to) = (&link["info"]["output-node-id"], &link["info"]["input-node-id"]);
+                if *from == own { named(to) } else if *to == own { named(from) } else { None }
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Plays a tone of `amplitude` on each channel, of as many whole hertz as `tones` says, from a program that calls its
+    /// stream `name`.
+    ///
+    /// # Errors
+    /// When `pw-cat` does not start.
+    pub fn play_tones(&self, name: &str, tones: &[u32], amplitude: f32) -> Result<Tones, LabError> {
+        let failed = |cause: std::io::Error| LabError::Answer {
+            program: "pw-cat".into(),
+            answer: cause.to_string(),
+        };
+        let count = tones.len().to_string();
+        let mut child = self
+            .command("pw-cat")
+            .args(["-p", "--raw", "--format", "f32", "--rate", "48000", "--channels", &count])
+            .args(["--channel-map", &channel_map(tones.len()), "--latency", "512"])
+            .args(["-P", &format!("{{ node.name={name} }}"), "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let second = second_of(tones, amplitude);
+        if let Some(mut pipe) = child.stdin.take() {
+            // Ends with the program: writing to it fails then.
+            std::thread::spawn(move || while pipe.write_all(&second).is_ok() {});
+        }
+        Ok(Tones { child })
+    }
+
+    fn ask(&self, program: &str, arguments: &[&str]) -> Result<String, LabError> {
+        let failed = |answer: String| LabError::Answer { program: program.into(), answer };
+        let output =
+            self.command(program).args(arguments).output().map_err(|cause| failed(cause.to_string()))?;
+        if !output.status.success() {
+            return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// A second of sound that can be repeated without a seam.
+fn second_of(tones: &[u32], amplitude: f32) -> Vec<u8> {
+    let sample = |frame: u32, tone: u32| {
+        // Within the first turn, for the sake of precision.
+        let turn = f64::from(frame * (tone % 48_000) % 48_000) / 48_000.0;
+        (std::f64::consts::TAU * turn).sin() as f32 * amplitude
+    };
+    (0..48_000).flat_map(|frame| tones.iter().flat_map(move |tone| sample(frame, *tone).to_le_bytes())).collect()
+}
