@@ -126,7 +126,13 @@ impl Session {
             .filter(|object| object["type"] == "PipeWire:Interface:Link")
             .filter_map(|link| {
                 let (from, to) = (&link["info"]["output-node-id"], &link["info"]["input-node-id"]);
-                if *from == own { named(to) } else if *to == own { named(from) } else { None }
+                if *from == own {
+                    named(to)
+                } else if *to == own {
+                    named(from)
+                } else {
+                    None
+                }
             })
             .collect();
         names.sort_unstable();
@@ -140,10 +146,8 @@ impl Session {
     /// # Errors
     /// When `pw-cat` does not start.
     pub fn play_tones(&self, name: &str, tones: &[u32], amplitude: f32) -> Result<Tones, LabError> {
-        let failed = |cause: std::io::Error| LabError::Answer {
-            program: "pw-cat".into(),
-            answer: cause.to_string(),
-        };
+        let failed =
+            |cause: std::io::Error| LabError::Answer { program: "pw-cat".into(), answer: cause.to_string() };
         let count = tones.len().to_string();
         let mut child = self
             .command("pw-cat")
@@ -181,5 +185,7 @@ fn second_of(tones: &[u32], amplitude: f32) -> Vec<u8> {
         let turn = f64::from(frame * (tone % 48_000) % 48_000) / 48_000.0;
         (std::f64::consts::TAU * turn).sin() as f32 * amplitude
     };
-    (0..48_000).flat_map(|frame| tones.iter().flat_map(move |tone| sample(frame, *tone).to_le_bytes())).collect()
+    (0..48_000)
+        .flat_map(|frame| tones.iter().flat_map(move |tone| sample(frame, *tone).to_le_bytes()))
+        .collect()
 }

@@ -207,7 +207,8 @@ impl Room<'_> {
     fn follow(&mut self, wish: &Wish) {
         let now = clock::now();
         let wanted = wish.capture.as_ref();
-        let failed = self.capture.as_ref().and_then(|running| running.listening.facts().failed.borrow().clone());
+        let failed =
+            self.capture.as_ref().and_then(|running| running.listening.facts().failed.borrow().clone());
         let same = |running: &Running| wanted.is_some_and(|(_, inbox)| Arc::ptr_eq(inbox, &running.inbox));
         if let Some(cause) = &failed {
             tracing::debug!(%cause, "a sound stream ended; it is made again");

@@ -46,7 +46,8 @@ impl Player {
                 // A filter's or loopback's own output follows the filter.
                 let linked = !text("node.link-group").is_empty();
                 // One that plays to a session's sink by its environment needs no move, and must not be moved away.
-                let ours = ["target.object", "node.target"].iter().any(|key| text(key).starts_with(SINK_PREFIX));
+                let ours =
+                    ["target.object", "node.target"].iter().any(|key| text(key).starts_with(SINK_PREFIX));
                 let may = !pinned && !linked && !ours;
                 if known.replace(Some(may)) != Some(may)
                     && let Some(desk) = desk.upgrade()
