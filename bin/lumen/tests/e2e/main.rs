@@ -2,6 +2,7 @@
 //!
 //! Each test starts hosts of its own, on free ports and in a temporary directory, and waits for events with deadlines.
 
+mod audio;
 mod bad_input;
 mod desktops;
 mod lab;
