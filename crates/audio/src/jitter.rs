@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Frames per second.
 const RATE: f64 = 48_000.0;
 /// Reserve against blocks that come late: at least, at most, in frames.
-const RESERVE: std::ops::RangeInclusive<f64> = 96.0..=960.0;
+const RESERVE: std::ops::RangeInclusive<f64> = 96.0..=1920.0;
 /// Added to the worst lateness seen, in frames.
 const MORE: f64 = 48.0;
 /// A single late block raises the reserve by this at most, in frames: machines stutter once in a while.
@@ -21,7 +21,7 @@ const FORGETTING: f64 = 20.0;
 /// A block that is so much later than expected says that the source paused, in seconds.
 const PAUSED: f64 = 0.1;
 /// More than this above the target is cut away, in frames.
-const SURPLUS: f64 = 1920.0;
+const SURPLUS: f64 = 2880.0;
 /// Frames over which sound fades where it is cut.
 const FADE: usize = 96;
 

@@ -140,7 +140,8 @@ impl Room<'_> {
     }
 
     fn turn_until_over(&mut self, entered: &Entered<'_>, said: &mut Option<String>) -> Result<(), String> {
-        let mut greeted = false;
+        // The second answer comes after what was bound because of the first has spoken.
+        let mut greetings = 2;
         loop {
             entered.turn(Timeout::Finite(LOOK));
             self.office.answer();
@@ -154,7 +155,13 @@ impl Room<'_> {
             if !self.listed() {
                 continue;
             }
-            if !std::mem::replace(&mut greeted, true) {
+            if greetings > 1 {
+                greetings -= 1;
+                self.ask();
+                continue;
+            }
+            if greetings == 1 {
+                greetings = 0;
                 if said.take().is_some() {
                     tracing::info!("PipeWire is there again");
                 }

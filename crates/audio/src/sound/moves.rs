@@ -70,12 +70,13 @@ impl Desk {
         for (id, player) in self.players.borrow_mut().iter_mut() {
             let current = self.targets.borrow().get(id).cloned();
             if player.moved.is_none() && player.movable.get() == Some(true) {
-                // What another session has stays there.
-                if current.as_ref().is_some_and(|target| target.value.starts_with(SINK_PREFIX)) {
+                let of_session = current.as_ref().filter(|target| target.value.starts_with(SINK_PREFIX));
+                // What another session has stays there; what a killed host left is nothing to go back to.
+                if of_session.is_some_and(|target| self.has_sink(&target.value)) {
                     continue;
                 }
                 notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
-                player.moved = Some(current);
+                player.moved = Some(current.filter(|target| !target.value.starts_with(SINK_PREFIX)));
             }
             count += usize::from(player.moved.is_some());
         }

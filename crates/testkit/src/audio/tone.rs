@@ -23,13 +23,22 @@ pub fn amplitude(samples: &[f32], hertz: f64) -> f64 {
     a.hypot(b)
 }
 
-/// The strongest frequency among whole multiples of `step` hertz up to `most`, and its amplitude.
+/// The strongest frequency among whole multiples of `step` (itself a multiple of 50) hertz up to `most`, and its
+/// [`usual_amplitude`].
 pub fn strongest(samples: &[f32], step: f64, most: f64) -> (f64, f64) {
     let count = (most / step) as u32;
     (1..=count)
         .map(|multiple| f64::from(multiple) * step)
-        .map(|hertz| (hertz, amplitude(samples, hertz)))
+        .map(|hertz| (hertz, usual_amplitude(samples, hertz)))
         .fold((0.0, 0.0), |best, found| if found.1 > best.1 { found } else { best })
+}
+
+/// The median over pieces of 20 ms of [`amplitude`]: a hole in the sound does not change it. For multiples of 50 Hz.
+pub fn usual_amplitude(samples: &[f32], hertz: f64) -> f64 {
+    let mut found: Vec<f64> =
+        samples.as_chunks::<960>().0.iter().map(|piece| amplitude(piece, hertz)).collect();
+    found.sort_unstable_by(f64::total_cmp);
+    found.get(found.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Difference of two amplitudes in decibels.
