@@ -459,7 +459,8 @@ impl Session {
         let Admission { mapper, pads, idr, stats, .. } = &mut self.admission;
         match message {
             ClientMessage::Input(packet) if !self.forgotten => {
-                if !pads.as_mut().is_some_and(|pads| pads.handle(&packet)) {
+                let of_a_gamepad = pads.as_mut().is_some_and(|pads| pads.handle(&packet));
+                if !of_a_gamepad {
                     mapper.handle(&packet);
                 }
             }
