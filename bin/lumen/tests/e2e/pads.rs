@@ -87,7 +87,8 @@ fn rumble(stream: &Stream, device: &mut Device, controller: u16) {
     let kind = FFEffectKind::Rumble { strong_magnitude: 0xffff, weak_magnitude: 0x8080 };
     let replay = FFReplay { length: 0, delay: 0 };
     let data = FFEffectData { direction: 0, trigger: FFTrigger::default(), replay, kind };
-    let mut effect = device.upload_ff_effect(data).expect("uploaded");
+    // Newer kernels show a device a moment before they take effects for it.
+    let mut effect = wait_for("an upload", PATIENCE, || device.upload_ff_effect(data).ok());
     effect.play(1).expect("played");
     message(stream, &HostMessage::Rumble { controller, low: 0xffff, high: 0x8080 });
     effect.stop().expect("stopped");
