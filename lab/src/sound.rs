@@ -80,9 +80,12 @@ impl Session {
     /// When that does not come to pass.
     pub fn choose_sink(&self, name: &str) -> Result<(), LabError> {
         let value = format!("{{ \"name\": \"{name}\" }}");
-        self.ask("pw-metadata", &["0", "default.configured.audio.sink", &value, "Spa:String:JSON"])?;
+        // A session manager that has just started has no notebook yet, and what is written then is lost.
         wait_for(&format!("{name} as the default sink"), LIMIT, || {
-            (self.default_sink("default.audio.sink").ok()?.as_deref() == Some(name)).then_some(())
+            self.ask("pw-metadata", &["0", "default.configured.audio.sink", &value, "Spa:String:JSON"])
+                .ok()?;
+            let is = |key| self.default_sink(key).ok().flatten().as_deref() == Some(name);
+            (is("default.audio.sink") && is("default.configured.audio.sink")).then_some(())
         })
     }
 
@@ -126,7 +129,13 @@ impl Session {
             .filter(|object| object["type"] == "PipeWire:Interface:Link")
             .filter_map(|link| {
                 let (from, to) = (&link["info"]["output-node-id"], &link["info"]["input-node-id"]);
-                if *from == own { named(to) } else if *to == own { named(from) } else { None }
+                if *from == own {
+                    named(to)
+                } else if *to == own {
+                    named(from)
+                } else {
+                    None
+                }
             })
             .collect();
         names.sort_unstable();
@@ -140,10 +149,8 @@ impl Session {
     /// # Errors
     /// When `pw-cat` does not start.
     pub fn play_tones(&self, name: &str, tones: &[u32], amplitude: f32) -> Result<Tones, LabError> {
-        let failed = |cause: std::io::Error| LabError::Answer {
-            program: "pw-cat".into(),
-            answer: cause.to_string(),
-        };
+        let failed =
+            |cause: std::io::Error| LabError::Answer { program: "pw-cat".into(), answer: cause.to_string() };
         let count = tones.len().to_string();
         let mut child = self
             .command("pw-cat")
@@ -181,5 +188,7 @@ fn second_of(tones: &[u32], amplitude: f32) -> Vec<u8> {
         let turn = f64::from(frame * (tone % 48_000) % 48_000) / 48_000.0;
         (std::f64::consts::TAU * turn).sin() as f32 * amplitude
     };
-    (0..48_000).flat_map(|frame| tones.iter().flat_map(move |tone| sample(frame, *tone).to_le_bytes())).collect()
+    (0..48_000)
+        .flat_map(|frame| tones.iter().flat_map(move |tone| sample(frame, *tone).to_le_bytes()))
+        .collect()
 }

@@ -52,8 +52,8 @@ fn run(ppm: f64, quantum: usize, seconds: u64, late: impl Fn(u64) -> Option<u64>
                 arrivals.push_back((arrived, block));
             }
         }
-        while let Some((_, block)) = arrivals.pop_front_if(|(at, _)| *at <= now) {
-            jitter.push(&block);
+        while arrivals.front().is_some_and(|(at, _)| *at <= now) {
+            arrivals.pop_front().iter().for_each(|(_, block)| jitter.push(block));
         }
         if let Some(latency) = jitter.pull(Timestamp::from_nanos(now), &mut out) {
             latencies.push(latency.as_secs_f64() * 1000.0);
@@ -131,7 +131,11 @@ fn a_pause_is_silence_and_its_end_is_played_from_its_start() {
     let run = run(0.0, 480, 10, |number| (!(300..500).contains(&number)).then_some(0));
     let quiet = run.heard.iter().filter(|sample| **sample == 0.0).count() as f64 / 48_000.0;
     assert!((1.9..2.3).contains(&quiet), "{quiet} s of silence");
-    assert_eq!((run.jitter.counts().gaps, run.jitter.counts().missing), (1, 0), "a pause is not a gap of two seconds");
+    assert_eq!(
+        (run.jitter.counts().gaps, run.jitter.counts().missing),
+        (1, 0),
+        "a pause is not a gap of two seconds"
+    );
 }
 
 #[test]
@@ -172,7 +176,7 @@ proptest! {
     ) {
         let late = |number: u64| {
             let index = number as usize % delays.len();
-            (!lost.contains(&index)).then(|| if index % 7 == 0 { delays[index] } else { delays[index] % 300_000 })
+            (!lost.contains(&index)).then(|| if index.is_multiple_of(7) { delays[index] } else { delays[index] % 300_000 })
         };
         let run = run(120.0, quantum, 4, late);
         prop_assert!(run.heard.iter().all(|sample| sample.abs() < 0.75), "no more than the filter rings where sound ends");

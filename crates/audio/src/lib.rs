@@ -25,5 +25,5 @@ mod sys;
 pub use channels::Channels;
 pub use encoder::Encoder;
 pub use packets::{PacketError, PacketReport, PacketSettings, Packets};
-pub use sound::{Capture, Sound, SoundConfig, SoundReport, SINK_PREFIX, Survey, survey};
+pub use sound::{Capture, SINK_PREFIX, Sound, SoundConfig, SoundReport, Survey, survey};
 pub use sys::OpusError;

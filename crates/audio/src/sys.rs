@@ -63,8 +63,7 @@ impl MultistreamEncoder {
 
     fn set(&mut self, request: i32, value: i32) -> Result<(), OpusError> {
         // SAFETY: both requests take one opus_int32.
-        let code =
-            unsafe { opus::opus_multistream_encoder_ctl(self.state.as_ptr(), request, value) };
+        let code = unsafe { opus::opus_multistream_encoder_ctl(self.state.as_ptr(), request, value) };
         if code == opus::OPUS_OK { Ok(()) } else { Err(OpusError(code)) }
     }
 

@@ -37,8 +37,10 @@ impl Ear {
         let settings = PacketSettings { layout: *layout, duration, gain, limit: MAX_OPUS };
         let capture = sound.capture(Channels::from_count(layout.channels.into()).expect("a layout"));
         let (sender, received) = channel();
-        let packets = capture.packets(settings, move |packet| drop(sender.send(packet.to_vec()))).expect("packets");
-        let lines: Vec<_> = OpusLayout::ADVERTISED.iter().map(|layout| layout.surround_params().to_string()).collect();
+        let packets =
+            capture.packets(settings, move |packet| drop(sender.send(packet.to_vec()))).expect("packets");
+        let lines: Vec<_> =
+            OpusLayout::ADVERTISED.iter().map(|layout| layout.surround_params().to_string()).collect();
         let audio = AudioRequest {
             channels: layout.channels.into(),
             high_quality: layout.quality == Quality::High,
@@ -93,7 +95,10 @@ impl Ear {
                 *hertz == f64::from(*wanted) && level.abs() < 0.5
             };
             if found.len() == wanted.len() && found.iter().zip(wanted).all(right) {
-                println!("tones {wanted:?}: levels {:.2?} dB", found.iter().map(|(_, level)| level).collect::<Vec<_>>());
+                println!(
+                    "tones {wanted:?}: levels {:.2?} dB",
+                    found.iter().map(|(_, level)| level).collect::<Vec<_>>()
+                );
                 return;
             }
         }
@@ -129,10 +134,15 @@ fn every_channel_of_every_layout_arrives_on_its_speaker() {
         let report = ear.packets.report();
         println!(
             "{} {:?}: latency p50 {:.1} p95 {:.1} ms, lateness p99 {:.2} ms, work p50 {:.2} ms, quantum {}, gaps {}, {:?}",
-            channels, layout.quality,
-            f64::from(report.latency.p50) / 1e3, f64::from(report.latency.p95) / 1e3,
-            f64::from(report.lateness.p99) / 1e3, f64::from(report.work.p50) / 1e3,
-            report.quantum, report.gaps, sound.report()
+            channels,
+            layout.quality,
+            f64::from(report.latency.p50) / 1e3,
+            f64::from(report.latency.p95) / 1e3,
+            f64::from(report.lateness.p99) / 1e3,
+            f64::from(report.work.p50) / 1e3,
+            report.quantum,
+            report.gaps,
+            sound.report()
         );
     }
 }
@@ -153,13 +163,25 @@ fn gain_is_in_decibels_what_it_should_be() {
 fn the_default_sink_stays_and_streams_come_back() {
     let Some(session) = session("moves") else { return };
     session.make_sink("room", 2, 48_000).expect("a sink");
-    session.choose_sink("room").expect("chosen");
+    for chosen in [false, true] {
+        if chosen {
+            session.choose_sink("room").expect("chosen");
+        } else {
+            wait_for("a default sink", LIMIT, || session.default_sink("default.audio.sink").ok()?)
+                .expect("one is there");
+        }
+        defaults_stay(&session);
+    }
+}
+
+/// Whether the user chose it or it is just the only one: the default sink is not touched.
+fn defaults_stay(session: &Session) {
     let defaults = || {
         ["default.audio.sink", "default.configured.audio.sink"]
             .map(|key| session.default_sink(key).expect("pw-dump answers"))
     };
     let before = defaults();
-    let _tones = play(&session, "player", 2);
+    let _tones = play(session, "player", 2);
     let plays_to = |sink: &str| {
         wait_for(&format!("the player on {sink}"), LIMIT, || {
             (session.linked_to("player").ok()? == [sink]).then_some(())
@@ -167,7 +189,7 @@ fn the_default_sink_stays_and_streams_come_back() {
         .unwrap_or_else(|error| panic!("{error}: {:?}", session.linked_to("player")));
     };
     plays_to("room");
-    let sound = start(&session, Some(Channels::Stereo));
+    let sound = start(session, Some(Channels::Stereo));
     plays_to("room");
     let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
     ear.wait_for_sound();
@@ -176,7 +198,7 @@ fn the_default_sink_stays_and_streams_come_back() {
     // The stream ends: what was moved goes back, the sink stays with the app.
     drop(ear);
     plays_to("room");
-    assert_eq!(session.sound_node(NAME).expect("pw-dump").is_some(), true);
+    assert!(session.sound_node(NAME).expect("pw-dump").is_some());
     let ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
     plays_to(NAME);
     drop(ear);
@@ -184,8 +206,12 @@ fn the_default_sink_stays_and_streams_come_back() {
     plays_to("room");
     assert_eq!(defaults(), before);
     assert_eq!(session.sinks().expect("pw-dump"), ["room"]);
-    let left: Vec<_> =
-        session.notebook().expect("pw-dump").into_iter().filter(|entry| entry["key"] == "target.object").collect();
+    let left: Vec<_> = session
+        .notebook()
+        .expect("pw-dump")
+        .into_iter()
+        .filter(|entry| entry["key"] == "target.object")
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -227,7 +253,7 @@ fn without_a_session_sink_the_default_one_is_heard_wherever_it_goes() {
             (sound.report().source.as_deref() == Some(name)
                 && session.linked_to("lumen-audio").ok()? == [name]
                 && session.linked_to("player").ok()? == [name])
-                .then_some(())
+            .then_some(())
         })
         .unwrap_or_else(|error| panic!("{error}: {:?}", session.linked_to("lumen-audio")));
         ear.wait_for_sound();
@@ -237,7 +263,8 @@ fn without_a_session_sink_the_default_one_is_heard_wherever_it_goes() {
     // One speaker: both tones on both sides.
     session.choose_sink("one").expect("chosen");
     wait_for("the capture on the mono sink", LIMIT, || {
-        (session.linked_to("lumen-audio").ok()? == ["one"] && session.linked_to("player").ok()? == ["one"]).then_some(())
+        (session.linked_to("lumen-audio").ok()? == ["one"] && session.linked_to("player").ok()? == ["one"])
+            .then_some(())
     })
     .expect("linked");
     ear.wait_for_sound();
@@ -271,8 +298,10 @@ fn seven_one_and_mono_programs_are_heard_by_a_stereo_client() {
 fn without_pipewire_there_is_silence_until_it_comes() {
     let Some(session) = session("absent") else { return };
     session.stop_pipewire();
-    let config =
-        SoundConfig { runtime_dir: Some(session.runtime_dir().into()), sink: Some((NAME.into(), Channels::Stereo)) };
+    let config = SoundConfig {
+        runtime_dir: Some(session.runtime_dir().into()),
+        sink: Some((NAME.into(), Channels::Stereo)),
+    };
     let sound = Sound::start(config).expect("a thread");
     // The answer comes at once, not after the whole time.
     assert!(!sound.wait_for_sink(Duration::from_secs(3600)));
@@ -324,12 +353,18 @@ fn what_was_captured_before_is_not_played() {
     wait_for("sound", LIMIT, || sound.report().flowing.then_some(())).expect("flows");
     std::thread::sleep(Duration::from_millis(300));
     drop(tones);
-    wait_for("the player's end", LIMIT, || session.sound_node("player").ok()?.is_none().then_some(())).expect("gone");
+    wait_for("the player's end", LIMIT, || session.sound_node("player").ok()?.is_none().then_some(()))
+        .expect("gone");
     std::thread::sleep(Duration::from_millis(100));
-    let settings =
-        PacketSettings { layout: OpusLayout::STEREO, duration: PacketDuration::FiveMs, gain: 1.0, limit: MAX_OPUS };
+    let settings = PacketSettings {
+        layout: OpusLayout::STEREO,
+        duration: PacketDuration::FiveMs,
+        gain: 1.0,
+        limit: MAX_OPUS,
+    };
     let (sender, received) = channel();
-    let _packets = capture.packets(settings, move |packet| drop(sender.send(packet.to_vec()))).expect("packets");
+    let _packets =
+        capture.packets(settings, move |packet| drop(sender.send(packet.to_vec()))).expect("packets");
     let mut decoder = SoundDecoder::new(&[], AudioRequest::default()).expect("a decoder");
     for _ in 0..100 {
         let packet = received.recv_timeout(LIMIT).expect("a packet");
@@ -380,15 +415,31 @@ fn a_tone_goes_on_without_clicks() {
     drop(witness);
     let recorded = std::fs::read(&record).expect("recorded");
     let mut beside = Watch::new(1000.0, AMPLITUDE.into());
-    beside.push(recorded.as_chunks::<8>().0.iter().map(|frame| f32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]])));
+    beside.push(
+        recorded
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|frame| f32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]])),
+    );
     println!(
         "beside: {:.1} s, {} gaps, longest quiet {:.1} ms, {} clicks",
-        beside.seen() as f64 / 48_000.0, beside.gaps, beside.longest_quiet_ms(), beside.clicks
+        beside.seen() as f64 / 48_000.0,
+        beside.gaps,
+        beside.longest_quiet_ms(),
+        beside.clicks
     );
     let report = ear.packets.report();
     println!(
         "{seconds} s: {} gaps, longest quiet {:.1} ms, {} clicks, worst break {:.3}; host: gaps {}, cut {:.1} ms, drift {:.1} ppm, latency p50 {:.1} p99 {:.1} ms",
-        watch.gaps, watch.longest_quiet_ms(), watch.clicks, watch.worst, report.gaps, report.cut_ms, report.drift_ppm,
-        f64::from(report.latency.p50) / 1e3, f64::from(report.latency.p99) / 1e3
+        watch.gaps,
+        watch.longest_quiet_ms(),
+        watch.clicks,
+        watch.worst,
+        report.gaps,
+        report.cut_ms,
+        report.drift_ppm,
+        f64::from(report.latency.p50) / 1e3,
+        f64::from(report.latency.p99) / 1e3
     );
 }

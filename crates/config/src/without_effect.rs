@@ -7,12 +7,10 @@ impl Config {
     /// the file or from the environment. For the log at the start and the status: what is set is never silently ignored.
     pub fn without_effect(&self) -> Vec<&'static str> {
         let default = Self::default();
-        let checks = [
-            (
-                self.capture.zero_copy != default.capture.zero_copy,
-                "capture.zero_copy (LUMEN_ZEROCOPY) has no effect in this version: it encodes in software only",
-            ),
-        ];
+        let checks = [(
+            self.capture.zero_copy != default.capture.zero_copy,
+            "capture.zero_copy (LUMEN_ZEROCOPY) has no effect in this version: it encodes in software only",
+        )];
         checks.into_iter().filter(|(set, _)| *set).map(|(_, sentence)| sentence).collect()
     }
 }
@@ -42,7 +40,10 @@ mod tests {
     fn defaults_and_keys_that_work_are_not_named() {
         assert!(sentences("").is_empty());
         assert!(sentences(DEFAULT_FILE).is_empty());
-        assert!(sentences("[video]\npreset = \"better\"\n[input]\ntouch = false\n[audio]\ngain = 0.5\n").is_empty());
+        assert!(
+            sentences("[video]\npreset = \"better\"\n[input]\ntouch = false\n[audio]\ngain = 0.5\n")
+                .is_empty()
+        );
         let working = "[display]\ntopology = \"mirror\"\nsource = \"portal\"\n[capture]\nfixed_pod = true\n";
         assert!(sentences(working).is_empty());
     }

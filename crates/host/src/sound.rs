@@ -69,7 +69,9 @@ impl SessionSound {
         if let Some(sound) = self.sound.as_ref().filter(|_| !host_audio)
             && !sound.wait_for_sink(SINK_PATIENCE)
         {
-            tracing::warn!("the app starts before its sink is there; its sound may begin on the host's speakers");
+            tracing::warn!(
+                "the app starts before its sink is there; its sound may begin on the host's speakers"
+            );
         }
     }
 
@@ -90,7 +92,11 @@ impl SessionSound {
         let (Some(layout), Some(channels), Some(duration)) =
             (OpusLayout::select(count, quality), Channels::from_count(count), duration)
         else {
-            tracing::warn!(channels = count, ms = parameters.packet_ms, "no sound: the client asked for a layout that does not exist");
+            tracing::warn!(
+                channels = count,
+                ms = parameters.packet_ms,
+                "no sound: the client asked for a layout that does not exist"
+            );
             return;
         };
         self.stream = None;
@@ -202,9 +208,7 @@ impl SoundView {
     /// For programs.
     pub fn json(&self) -> Value {
         let (sound, packets) = (&self.sound, self.packets.unwrap_or_default());
-        let times = |times: lumen_media::stats::Percentiles| {
-            json!({ "p50": times.p50, "p95": times.p95, "p99": times.p99, "max": times.max })
-        };
+        let times = |times: lumen_media::stats::Percentiles| json!({ "p50": times.p50, "p95": times.p95, "p99": times.p99, "max": times.max });
         json!({
             "channels": self.layout.channels,
             "quality": match self.layout.quality { Quality::Normal => "normal", Quality::High => "high" },

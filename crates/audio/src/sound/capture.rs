@@ -89,7 +89,10 @@ impl Ear {
                 self.facts.failed.borrow_mut().get_or_insert_with(|| message.clone());
             }
             StreamState::Unconnected => {
-                self.facts.failed.borrow_mut().get_or_insert_with(|| "the stream was disconnected".to_owned());
+                self.facts
+                    .failed
+                    .borrow_mut()
+                    .get_or_insert_with(|| "the stream was disconnected".to_owned());
             }
             StreamState::Connecting | StreamState::Paused => self.facts.flowing.set(false),
             StreamState::Streaming => {}

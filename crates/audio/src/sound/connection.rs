@@ -192,8 +192,8 @@ impl Room<'_> {
             ("monitor.channel-volumes", "false"),
             ("monitor.passthrough", "true"),
             ("state.restore-props", "false"),
-            // Never what a session manager takes for the default while it has another.
-            ("priority.session", "1"),
+            // Never what a session manager takes for the default while it has another: sinks without a priority have 0.
+            ("priority.session", "-100"),
             ("priority.driver", "1"),
         ] {
             properties.insert(key, value);
@@ -214,7 +214,8 @@ impl Room<'_> {
     fn follow(&mut self, wish: &Wish) {
         let now = clock::now();
         let wanted = wish.capture.as_ref();
-        let failed = self.capture.as_ref().and_then(|running| running.listening.facts().failed.borrow().clone());
+        let failed =
+            self.capture.as_ref().and_then(|running| running.listening.facts().failed.borrow().clone());
         let same = |running: &Running| wanted.is_some_and(|(_, inbox)| Arc::ptr_eq(inbox, &running.inbox));
         if let Some(cause) = &failed {
             tracing::debug!(%cause, "a sound stream ended; it is made again");

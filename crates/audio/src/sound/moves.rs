@@ -46,7 +46,8 @@ impl Player {
                 // A filter's or loopback's own output follows the filter.
                 let linked = !text("node.link-group").is_empty();
                 // One that plays to a session's sink by its environment needs no move, and must not be moved away.
-                let ours = ["target.object", "node.target"].iter().any(|key| text(key).starts_with(SINK_PREFIX));
+                let ours =
+                    ["target.object", "node.target"].iter().any(|key| text(key).starts_with(SINK_PREFIX));
                 let may = !pinned && !linked && !ours;
                 if known.replace(Some(may)) != Some(may)
                     && let Some(desk) = desk.upgrade()
@@ -77,7 +78,8 @@ impl Desk {
                 notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
                 player.moved = Some(current.filter(|target| !target.value.starts_with(SINK_PREFIX)));
             }
-            count += usize::from(player.moved.is_some());
+            // One whose own wish was not known at once goes there anyway.
+            count += usize::from(player.moved.is_some() && player.movable.get() == Some(true));
         }
         count
     }

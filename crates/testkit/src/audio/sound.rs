@@ -53,8 +53,10 @@ impl Layout {
             };
         };
         let bad = || SoundError::BadLine(line.clone());
-        let digits: Vec<u8> =
-            line.chars().map(|c| c.to_digit(10).map(|digit| digit as u8).ok_or_else(bad)).collect::<Result<_, _>>()?;
+        let digits: Vec<u8> = line
+            .chars()
+            .map(|c| c.to_digit(10).map(|digit| digit as u8).ok_or_else(bad))
+            .collect::<Result<_, _>>()?;
         let [_, streams, coupled, told @ ..] = digits.as_slice() else { return Err(bad()) };
         if told.len() != channels || (0..channels as u8).any(|channel| !told.contains(&channel)) {
             return Err(bad());
@@ -109,9 +111,8 @@ mod tests {
     fn choose(lines: &[&str], channels: u32, high_quality: bool) -> Result<Vec<u8>, SoundError> {
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         let audio = AudioRequest { channels, high_quality, ..AudioRequest::default() };
-        Layout::choose(&lines, audio).map(|layout| {
-            [&[layout.streams, layout.coupled][..], &layout.mapping].concat()
-        })
+        Layout::choose(&lines, audio)
+            .map(|layout| [&[layout.streams, layout.coupled][..], &layout.mapping].concat())
     }
 
     #[test]
@@ -138,6 +139,9 @@ mod tests {
             let _ = decoder.decode(bytes);
         }
         // A frame of 10 ms where 5 ms were agreed on.
-        assert_eq!(decoder.decode(&[0xf4, 0xff, 0xfe]), Err(SoundError::Duration { found: 480, wanted: 240 }));
+        assert_eq!(
+            decoder.decode(&[0xf4, 0xff, 0xfe]),
+            Err(SoundError::Duration { found: 480, wanted: 240 })
+        );
     }
 }
