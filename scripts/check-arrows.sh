@@ -15,7 +15,7 @@ forbid() {
 }
 [ -n "$(cargo tree --locked -p lumen-testkit --prefix none --depth 0)" ]
 # The client is the second opinion: it shares nothing with the host.
-forbid lumen-testkit 'lumen-(media|gamestream|net|fec|encode|host|web|config|input)'
+forbid lumen-testkit 'lumen-(media|gamestream|net|fec|encode|host|web|config|input|audio|pipewire)'
 # What tests use is in no product.
 forbid lumen 'lumen-(lab|testkit)'
 # The protocol is sans-IO.
@@ -25,6 +25,7 @@ forbid lumen-config 'lumen-(media|gamestream|net|host)|tokio'
 forbid lumen-fec 'lumen-(media|gamestream|net)'
 # Stages do not know each other.
 forbid lumen-encode 'lumen-(capture|display|compositor|gamestream|net|host)'
+forbid lumen-audio 'lumen-(capture|display|compositor|encode|net|host)'
 forbid lumen-net 'lumen-(gamestream|host|web|encode)'
 forbid lumen-compositor 'lumen-(gamestream|net|host|encode)'
 

@@ -80,9 +80,12 @@ impl Session {
     /// When that does not come to pass.
     pub fn choose_sink(&self, name: &str) -> Result<(), LabError> {
         let value = format!("{{ \"name\": \"{name}\" }}");
-        self.ask("pw-metadata", &["0", "default.configured.audio.sink", &value, "Spa:String:JSON"])?;
+        // A session manager that has just started has no notebook yet, and what is written then is lost.
         wait_for(&format!("{name} as the default sink"), LIMIT, || {
-            (self.default_sink("default.audio.sink").ok()?.as_deref() == Some(name)).then_some(())
+            self.ask("pw-metadata", &["0", "default.configured.audio.sink", &value, "Spa:String:JSON"])
+                .ok()?;
+            let is = |key| self.default_sink(key).ok().flatten().as_deref() == Some(name);
+            (is("default.audio.sink") && is("default.configured.audio.sink")).then_some(())
         })
     }
 

@@ -52,8 +52,8 @@ fn run(ppm: f64, quantum: usize, seconds: u64, late: impl Fn(u64) -> Option<u64>
                 arrivals.push_back((arrived, block));
             }
         }
-        while let Some((_, block)) = arrivals.pop_front_if(|(at, _)| *at <= now) {
-            jitter.push(&block);
+        while arrivals.front().is_some_and(|(at, _)| *at <= now) {
+            arrivals.pop_front().iter().for_each(|(_, block)| jitter.push(block));
         }
         if let Some(latency) = jitter.pull(Timestamp::from_nanos(now), &mut out) {
             latencies.push(latency.as_secs_f64() * 1000.0);

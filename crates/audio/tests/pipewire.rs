@@ -163,13 +163,25 @@ fn gain_is_in_decibels_what_it_should_be() {
 fn the_default_sink_stays_and_streams_come_back() {
     let Some(session) = session("moves") else { return };
     session.make_sink("room", 2, 48_000).expect("a sink");
-    session.choose_sink("room").expect("chosen");
+    for chosen in [false, true] {
+        if chosen {
+            session.choose_sink("room").expect("chosen");
+        } else {
+            wait_for("a default sink", LIMIT, || session.default_sink("default.audio.sink").ok()?)
+                .expect("one is there");
+        }
+        defaults_stay(&session);
+    }
+}
+
+/// Whether the user chose it or it is just the only one: the default sink is not touched.
+fn defaults_stay(session: &Session) {
     let defaults = || {
         ["default.audio.sink", "default.configured.audio.sink"]
             .map(|key| session.default_sink(key).expect("pw-dump answers"))
     };
     let before = defaults();
-    let _tones = play(&session, "player", 2);
+    let _tones = play(session, "player", 2);
     let plays_to = |sink: &str| {
         wait_for(&format!("the player on {sink}"), LIMIT, || {
             (session.linked_to("player").ok()? == [sink]).then_some(())
@@ -177,7 +189,7 @@ fn the_default_sink_stays_and_streams_come_back() {
         .unwrap_or_else(|error| panic!("{error}: {:?}", session.linked_to("player")));
     };
     plays_to("room");
-    let sound = start(&session, Some(Channels::Stereo));
+    let sound = start(session, Some(Channels::Stereo));
     plays_to("room");
     let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
     ear.wait_for_sound();
@@ -403,10 +415,19 @@ fn a_tone_goes_on_without_clicks() {
     drop(witness);
     let recorded = std::fs::read(&record).expect("recorded");
     let mut beside = Watch::new(1000.0, AMPLITUDE.into());
-    beside.push(recorded.as_chunks::<8>().0.iter().map(|frame| f32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]])));
+    beside.push(
+        recorded
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|frame| f32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]])),
+    );
     println!(
         "beside: {:.1} s, {} gaps, longest quiet {:.1} ms, {} clicks",
-        beside.seen() as f64 / 48_000.0, beside.gaps, beside.longest_quiet_ms(), beside.clicks
+        beside.seen() as f64 / 48_000.0,
+        beside.gaps,
+        beside.longest_quiet_ms(),
+        beside.clicks
     );
     let report = ear.packets.report();
     println!(

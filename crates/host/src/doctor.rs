@@ -61,6 +61,9 @@ impl fmt::Display for Report {
     }
 }
 
+/// How long PipeWire gets to say what it has.
+const SOUND_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Looks at everything. Takes about two seconds, most of it for trying the encoders.
 pub fn examine(config: &Config, environment: &Environment, paths: &Paths) -> Report {
     let mut report = Report::default();
@@ -148,7 +151,9 @@ fn display(report: &mut Report, config: &Config, environment: &Environment, path
         }
         Err(error) => report.add(Grade::Problem, "display", error.to_string()),
     }
-    pipewire(report, environment);
+    if pipewire(report, environment) {
+        sound(report, &lumen_audio::survey(environment.runtime_dir.as_deref(), SOUND_PATIENCE));
+    }
     keyboard(report);
 }
 
@@ -219,26 +224,50 @@ fn plan(report: &mut Report, requested: DisplayKind, plan: &PathReport) {
     report.add(Grade::Good, "display", format!("the next stream comes from {effective} ({reason})"));
 }
 
-/// Most desktops hand their pictures over by PipeWire.
-fn pipewire(report: &mut Report, environment: &Environment) {
+/// Most desktops hand their pictures over by PipeWire, and all of them their sound. Answers whether it is there.
+fn pipewire(report: &mut Report, environment: &Environment) -> bool {
     let Some(dir) = &environment.runtime_dir else {
-        return report.add(
+        report.add(
             Grade::Notice,
             "pipewire",
             "XDG_RUNTIME_DIR is not set, so no desktop and no PipeWire can be found; start Lumen in a user session",
         );
+        return false;
     };
     let socket = dir.join("pipewire-0");
-    match std::os::unix::net::UnixStream::connect(&socket) {
+    let answer = std::os::unix::net::UnixStream::connect(&socket);
+    match &answer {
         Ok(_) => report.add(Grade::Good, "pipewire", format!("the daemon answers at {}", socket.display())),
         Err(error) => report.add(
             Grade::Notice,
             "pipewire",
             format!(
-                "no daemon at {} ({error}); KDE, GNOME, gamescope and the portal need it: systemctl --user start \
+                "no daemon at {} ({error}); KDE, GNOME, gamescope and the portal need it, and without it there is no sound: systemctl --user start \
                  pipewire wireplumber",
                 socket.display()
             ),
+        ),
+    }
+    answer.is_ok()
+}
+
+/// What clients hear.
+fn sound(report: &mut Report, found: &Result<lumen_audio::Survey, String>) {
+    match found {
+        Err(cause) => report.add(Grade::Notice, "sound", format!("no sound: {cause}")),
+        Ok(found) if !found.session_manager => report.add(
+            Grade::Notice,
+            "sound",
+            "no sound: PipeWire runs without a session manager: systemctl --user start wireplumber",
+        ),
+        Ok(lumen_audio::Survey { default: Some(sink), .. }) => {
+            report.add(Grade::Good, "sound", format!("the default sink is {sink}"));
+        }
+        Ok(_) => report.add(
+            Grade::Notice,
+            "sound",
+            "no sink: clients that want the sound on the host's speakers too get silence; the others hear what is played to \
+             a sink made for them",
         ),
     }
 }
@@ -344,6 +373,23 @@ fn gamepads(report: &mut Report, path: &str, module: &str, without: &str, access
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sound_is_judged_by_what_pipewire_has() {
+        let said = |found: Result<lumen_audio::Survey, String>| {
+            let mut report = Report::default();
+            sound(&mut report, &found);
+            assert!(!report.has_problems());
+            report.to_string()
+        };
+        let survey = lumen_audio::Survey::default();
+        assert!(said(Err("it is silent".into())).contains("it is silent"));
+        assert!(said(Ok(survey.clone())).contains("start wireplumber"));
+        let managed = lumen_audio::Survey { session_manager: true, ..survey };
+        assert!(said(Ok(managed.clone())).contains("no sink"));
+        let text = said(Ok(lumen_audio::Survey { default: Some("speakers".into()), ..managed }));
+        assert!(text.starts_with("ok") && text.contains("speakers"), "{text}");
+    }
 
     #[test]
     fn a_taken_port_is_named_with_its_holder() {

@@ -192,8 +192,8 @@ impl Room<'_> {
             ("monitor.channel-volumes", "false"),
             ("monitor.passthrough", "true"),
             ("state.restore-props", "false"),
-            // Never what a session manager takes for the default while it has another.
-            ("priority.session", "1"),
+            // Never what a session manager takes for the default while it has another: sinks without a priority have 0.
+            ("priority.session", "-100"),
             ("priority.driver", "1"),
         ] {
             properties.insert(key, value);

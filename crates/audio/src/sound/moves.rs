@@ -78,7 +78,8 @@ impl Desk {
                 notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
                 player.moved = Some(current.filter(|target| !target.value.starts_with(SINK_PREFIX)));
             }
-            count += usize::from(player.moved.is_some());
+            // One whose own wish was not known at once goes there anyway.
+            count += usize::from(player.moved.is_some() && player.movable.get() == Some(true));
         }
         count
     }
