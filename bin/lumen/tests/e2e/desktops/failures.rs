@@ -282,7 +282,9 @@ fn a_locked_sway_shows_its_lock_screen_and_goes_on() {
             let planes = [(0, 32), (1, 240), (2, 118)];
             blue = planes.iter().all(|(plane, value)| {
                 let samples = &picture.planes[*plane].samples;
-                samples.iter().all(|sample| sample.abs_diff(*value) <= 3)
+                let others = samples.iter().filter(|sample| sample.abs_diff(*value) > 3).count();
+                // The pointer may be shown in front.
+                others * 200 < samples.len()
             });
         }
         blue.then_some(())
