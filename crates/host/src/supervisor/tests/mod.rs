@@ -161,7 +161,7 @@ impl Host {
 
     /// Everything that a client does between ANNOUNCE and its first picture.
     fn connect(&self, session: SessionId) {
-        let route = self.shared().route(session).expect("connected");
+        let route = self.shared().routes(session).expect("connected").video;
         route.learn(Path::to(self.viewer.local_addr().expect("bound")));
         self.shared().transition(|table, now| table.played(session, now));
         self.shared().transition(|table, now| table.control_connected(session, now));
