@@ -233,6 +233,10 @@ fn programs_find_the_sink_by_their_environment() {
         (session.linked_to("app").ok()? == [NAME]).then_some(())
     })
     .expect("linked");
+    // Nor does it count as moved, or is it moved away, when somebody listens.
+    let _ear = Ear::open(&sound, &OpusLayout::SURROUND_51, 1.0);
+    wait_for("sound", LIMIT, || sound.report().flowing.then_some(())).expect("flows");
+    assert_eq!(sound.report().moved, 0, "{:?}", session.notebook());
 }
 
 #[test]

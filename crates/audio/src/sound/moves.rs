@@ -5,7 +5,7 @@
 
 use super::SINK_PREFIX;
 use super::desk::Desk;
-use pipewire::node::{Node, NodeListener};
+use pipewire::node::{Node, NodeChangeMask, NodeListener};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -38,6 +38,10 @@ impl Player {
         let listener = node
             .add_listener_local()
             .info(move |info| {
+                // Other events come with an empty list.
+                if !info.change_mask().contains(NodeChangeMask::PROPS) {
+                    return;
+                }
                 let Some(properties) = info.props() else { return };
                 let text = |key| properties.get(key).unwrap_or_default();
                 let pinned = ["node.dont-reconnect", "node.dont-move", "stream.monitor"]
