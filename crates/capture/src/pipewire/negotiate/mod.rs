@@ -13,8 +13,11 @@ pub(crate) const INVALID: u64 = 0x00ff_ffff_ffff_ffff;
 
 /// Largest side of a picture that is taken, in pixels.
 const SIDE_MAX: u32 = 16_384;
-/// Buffers asked for. More than two, so that the producer draws while one is being converted.
-const BUFFERS: (i32, i32, i32) = (8, 2, 16);
+/// Buffers asked for: preferred and most. More than two, so that the producer draws while one is being converted.
+const BUFFERS: (i32, i32) = (8, 16);
+/// The fewest, best first. Of two ranges the producer's own number comes out, and the portal of wlroots stops for good
+/// when its two are on their way at the moment at which a pause ends; others have no more than two.
+const FEWEST_BUFFERS: [i32; 2] = [4, 2];
 /// Bytes of a cursor's metadata before its pixels: `spa_meta_cursor` and `spa_meta_bitmap`.
 pub(crate) const CURSOR_HEAD: usize = 28 + 20;
 /// Largest side of a cursor's picture.
@@ -257,25 +260,26 @@ impl Agreement {
         } else {
             (1 << sys::SPA_DATA_MemFd) | (1 << sys::SPA_DATA_MemPtr)
         };
-        let (preferred, least, most) = BUFFERS;
-        let buffers = Object::new(sys::SPA_TYPE_OBJECT_ParamBuffers, sys::SPA_PARAM_Buffers)
-            .with(
-                sys::SPA_PARAM_BUFFERS_buffers,
-                Value::Range(Scalar::Int(preferred), Scalar::Int(least), Scalar::Int(most)),
-            )
-            .with(sys::SPA_PARAM_BUFFERS_dataType, Value::Flags(Scalar::Int(memory)));
+        let (preferred, most) = BUFFERS;
+        let buffers = |least| {
+            let count = Value::Range(Scalar::Int(preferred), Scalar::Int(least), Scalar::Int(most));
+            Object::new(sys::SPA_TYPE_OBJECT_ParamBuffers, sys::SPA_PARAM_Buffers)
+                .with(sys::SPA_PARAM_BUFFERS_buffers, count)
+                .with(sys::SPA_PARAM_BUFFERS_dataType, Value::Flags(Scalar::Int(memory)))
+        };
         let meta = |kind, size| {
             Object::new(sys::SPA_TYPE_OBJECT_ParamMeta, sys::SPA_PARAM_Meta)
                 .with(sys::SPA_PARAM_META_type, Value::One(Scalar::Id(kind)))
                 .with(sys::SPA_PARAM_META_size, size)
         };
         let sized = |bytes: usize| Value::One(Scalar::Int(bytes as i32));
-        let mut asked = vec![
-            buffers,
+        // The first that the producer can meet counts.
+        let mut asked: Vec<_> = FEWEST_BUFFERS.map(buffers).into();
+        asked.extend([
             meta(sys::SPA_META_Header, sized(size_of::<sys::spa_meta_header>())),
             meta(sys::SPA_META_VideoCrop, sized(size_of::<sys::spa_meta_region>())),
             meta(sys::SPA_META_VideoTransform, sized(size_of::<sys::spa_meta_videotransform>())),
-        ];
+        ]);
         if cursor {
             let bytes = |side: i32| Scalar::Int(CURSOR_HEAD as i32 + side * side * 4);
             let (preferred, least, most) = CURSOR_SIDE;

@@ -186,6 +186,13 @@ fn buffers_are_asked_for_by_kind_of_memory_and_pointer() {
     let shared = (1 << sys::SPA_DATA_MemFd) | (1 << sys::SPA_DATA_MemPtr);
     assert_eq!(kinds(None), Some(Value::Flags(Scalar::Int(shared))));
     assert_eq!(kinds(Some(LINEAR)), Some(Value::Flags(Scalar::Int(1 << sys::SPA_DATA_DmaBuf))));
+    let fewest = agreement(None)
+        .buffers(false)
+        .iter()
+        .filter_map(|object| object.value(sys::SPA_PARAM_BUFFERS_buffers).cloned())
+        .collect::<Vec<_>>();
+    let range = |least| Value::Range(Scalar::Int(8), Scalar::Int(least), Scalar::Int(16));
+    assert_eq!(fewest, [range(4), range(2)]);
     let pointers = |cursor| {
         let asked = agreement(None).buffers(cursor);
         let kind = Value::One(Scalar::Id(sys::SPA_META_Cursor));
