@@ -75,8 +75,7 @@ fn nothing_survives_a_killed_test() {
     child.wait().unwrap();
     wait_for("end of the buses", Duration::from_secs(5), || remains(&runtime_dir).1.is_empty().then_some(()))
         .unwrap();
-    // Nobody was left to remove the directory; the next session does.
-    assert!(runtime_dir.exists());
+    // Nobody was left to remove the directory; the next session does, be it this test's or another's.
     let options = SessionOptions { pipewire: false, system_bus: false };
     drop(Session::start_with("next", options).unwrap());
     assert!(!runtime_dir.exists());

@@ -64,7 +64,19 @@ impl Rig {
     }
 
     pub fn device(&self, number: u8, part: Part) -> evdev::Device {
-        wait_for(&format!("{part:?} of gamepad {number}"), || gamepads::find(&self.phys(number), part))
+        self.device_that(number, part, |_| true)
+    }
+
+    /// Waits for a device of which something is true.
+    pub fn device_that(
+        &self,
+        number: u8,
+        part: Part,
+        mut is: impl FnMut(&evdev::Device) -> bool,
+    ) -> evdev::Device {
+        wait_for(&format!("{part:?} of gamepad {number}"), || {
+            gamepads::find(&self.phys(number), part).filter(&mut is)
+        })
     }
 
     /// Waits for a message, letting others pass.
