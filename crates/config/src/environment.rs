@@ -41,6 +41,8 @@ pub struct Overrides {
     pub gamescope_node: Option<String>,
     /// `LUMEN_PW_FIXED_POD`: `capture.fixed_pod`
     pub fixed_pod: Option<String>,
+    /// `LUMEN_ANSWER_SECONDS`: `capture.answer_seconds`
+    pub answer_seconds: Option<String>,
     /// `LUMEN_AUDIO_GAIN`: `audio.gain`
     pub audio_gain: Option<String>,
     /// `LUMEN_FFMPEG_DEBUG`: `debug.ffmpeg`
@@ -103,6 +105,7 @@ impl Environment {
                 zero_copy: text("LUMEN_ZEROCOPY"),
                 gamescope_node: text("LUMEN_GAMESCOPE_NODE"),
                 fixed_pod: text("LUMEN_PW_FIXED_POD"),
+                answer_seconds: text("LUMEN_ANSWER_SECONDS"),
                 audio_gain: text("LUMEN_AUDIO_GAIN"),
                 ffmpeg_debug: text("LUMEN_FFMPEG_DEBUG"),
             },

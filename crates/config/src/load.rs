@@ -23,7 +23,13 @@ impl Default for Config {
                 linger_seconds: 10,
                 source: VideoSource::Virtual,
             },
-            capture: Capture { zero_copy: false, dmabuf: false, gamescope_node: None, fixed_pod: false },
+            capture: Capture {
+                zero_copy: false,
+                dmabuf: false,
+                gamescope_node: None,
+                fixed_pod: false,
+                answer_seconds: 2,
+            },
             video: Video {
                 codecs: Codecs::Auto,
                 idle_fps: 15,
@@ -104,6 +110,7 @@ impl Config {
             zero_copy,
             gamescope_node,
             fixed_pod,
+            answer_seconds,
             audio_gain,
             ffmpeg_debug,
         } = overrides;
@@ -114,6 +121,12 @@ impl Config {
             text.parse().map(Some).map_err(|_| "the number of a PipeWire node".into())
         })?;
         switch("LUMEN_PW_FIXED_POD", fixed_pod, &mut self.capture.fixed_pod)?;
+        variable("LUMEN_ANSWER_SECONDS", answer_seconds, &mut self.capture.answer_seconds, |text| {
+            let seconds = text.parse().ok().filter(|seconds| ANSWER_SECONDS.contains(seconds));
+            seconds.ok_or_else(|| {
+                format!("a whole number from {} to {}", ANSWER_SECONDS.start(), ANSWER_SECONDS.end())
+            })
+        })?;
         variable("LUMEN_AUDIO_GAIN", audio_gain, &mut self.audio.gain, |text| {
             let gain = text.parse().ok().filter(|gain| GAIN.contains(gain));
             gain.ok_or_else(|| format!("a number from {} to {}", GAIN.start(), GAIN.end()))
@@ -123,6 +136,7 @@ impl Config {
 }
 
 const GAIN: std::ops::RangeInclusive<f32> = 0.0..=Audio::MAX_GAIN;
+const ANSWER_SECONDS: std::ops::RangeInclusive<u32> = 1..=Capture::MAX_ANSWER_SECONDS;
 const MAX_LINGER_SECONDS: u32 = 86_400;
 
 impl Server {
@@ -166,6 +180,7 @@ impl Capture {
             field.integer(0..=u32::MAX).map(Some)
         })?;
         section.read("fixed_pod", &mut self.fixed_pod, Field::boolean)?;
+        section.read("answer_seconds", &mut self.answer_seconds, |field| field.integer(ANSWER_SECONDS))?;
         section.finish()
     }
 }

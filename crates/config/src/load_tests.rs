@@ -81,6 +81,7 @@ fn the_full_parse() {
         dmabuf = true
         gamescope_node = 0x2a
         fixed_pod = true
+        answer_seconds = 60
         [video]
         codecs = ["hevc", "h264"]
         idle_fps = 60
@@ -124,7 +125,13 @@ fn the_full_parse() {
             linger_seconds: 0,
             source: VideoSource::TestPattern,
         },
-        capture: Capture { zero_copy: true, dmabuf: true, gamescope_node: Some(42), fixed_pod: true },
+        capture: Capture {
+            zero_copy: true,
+            dmabuf: true,
+            gamescope_node: Some(42),
+            fixed_pod: true,
+            answer_seconds: 60,
+        },
         video: Video {
             codecs: Codecs::Forced(vec![Codec::Hevc, Codec::H264]),
             idle_fps: 60,
@@ -299,6 +306,7 @@ fn the_environment_overrides_the_file() {
     assert!(!get("LUMEN_ZEROCOPY", "off").capture.zero_copy);
     assert_eq!(get("LUMEN_GAMESCOPE_NODE", "57").capture.gamescope_node, Some(57));
     assert!(get("LUMEN_PW_FIXED_POD", "yes").capture.fixed_pod);
+    assert_eq!(get("LUMEN_ANSWER_SECONDS", "30").capture.answer_seconds, 30);
     assert_eq!(get("LUMEN_AUDIO_GAIN", "0.25").audio.gain, 0.25);
     assert!(get("LUMEN_FFMPEG_DEBUG", "TRUE").debug.ffmpeg);
     assert_eq!(get("LUMEN_ZEROCOPY", ""), Config::default(), "empty is unset");

@@ -159,6 +159,13 @@ pub struct Capture {
     pub gamescope_node: Option<u32>,
     /// Offer one fixed format in the PipeWire negotiation, to find what a producer chokes on.
     pub fixed_pod: bool,
+    /// Seconds for which a desktop without new pictures may leave a question open before it counts as hung.
+    pub answer_seconds: u32,
+}
+
+impl Capture {
+    /// Longest time for an answer, in seconds.
+    pub const MAX_ANSWER_SECONDS: u32 = 60;
 }
 
 /// A codec's name in the file.

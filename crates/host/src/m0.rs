@@ -4,6 +4,7 @@ use crate::apps::{AppContext, RunningApp};
 use crate::displays::{self, Displays};
 use crate::output::Output;
 use crate::processes::HOST_MARK;
+use crate::stream::PictureSettings;
 use crate::stream::pipeline::{News, Pipeline};
 use anyhow::{Context, bail};
 use lumen_config::{Config, Environment, Paths};
@@ -105,7 +106,7 @@ pub fn run(
     };
     let (queue, units) = mpsc::sync_channel(2);
     let (tell, told) = mpsc::channel();
-    let pipeline = Pipeline::start(source, &encoder, config.video.idle_fps, queue, move |news| {
+    let pipeline = Pipeline::start(source, &encoder, PictureSettings::new(config), queue, move |news| {
         let broken = match news {
             News::Showing => return,
             News::Lost { .. } => "the output is gone".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::output::Output;
 use crate::runtime::Work;
-use crate::stream::vigil;
+use crate::stream::{PictureSettings, vigil};
 use crate::supervisor::Shared;
 use lumen_gamestream::session::SessionId;
 use lumen_media::{Timestamp, clock};
@@ -56,7 +56,8 @@ impl Recovery {
     /// runtime.
     pub fn start(session: SessionId, lost: Option<Output>, hung: bool, shared: &Arc<Shared>) -> Self {
         // To notice that a desktop hangs took of the time already.
-        let limit = if hung { LIMIT.saturating_sub(vigil::SILENCE + vigil::ANSWER) } else { LIMIT };
+        let noticed = vigil::SILENCE + PictureSettings::new(&shared.config()).answer;
+        let limit = if hung { LIMIT.saturating_sub(noticed) } else { LIMIT };
         let recovery = Self::idle(session, limit);
         let Some(lost) = lost else { return recovery };
         let (abandoned, deadline) = (recovery.abandoned.clone(), recovery.deadline);

@@ -11,7 +11,7 @@ use crate::recovery::{self, Recovery};
 use crate::runtime::{OutputView, RuntimeView, Work};
 use crate::sound::{SessionSound, Wanted};
 use crate::stream::pipeline::{HOST_FAILURE, News};
-use crate::stream::{Stream, StreamSettings, encoder_config, packetizer_config};
+use crate::stream::{PictureSettings, Stream, StreamSettings, encoder_config, packetizer_config};
 use crate::supervisor::{Routes, Shared};
 use lumen_config::Gamepads;
 use lumen_gamestream::api::ApiError;
@@ -496,7 +496,7 @@ impl Resources {
         encoder.threads = config.video.threads.unwrap_or(0);
         encoder.preset = shared.preset_for(&encoder);
         let packets = packetizer_config(&parameters, &connection.request.key, fec_percent);
-        let settings = StreamSettings { fec_percent, idle_fps: config.video.idle_fps };
+        let settings = StreamSettings { fec_percent, pictures: PictureSettings::new(&config) };
         let Routes { video: route, audio: sound_route } = shared.routes(session).unwrap_or_default();
         let events = shared.reporter();
         let news = move |news: News| {

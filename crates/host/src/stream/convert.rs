@@ -118,6 +118,7 @@ enum Pause {
 
 pub(super) struct Convert {
     shared: Arc<Shared>,
+    answer: Duration,
     converter: Converter,
     scaler: Scaler,
     size: (u32, u32),
@@ -131,9 +132,16 @@ pub(super) struct Convert {
 }
 
 impl Convert {
-    pub fn new(shared: Arc<Shared>, config: &EncoderConfig, out: Sender<Converted>) -> Self {
+    /// A desktop without new pictures has `answer` for an answer before it counts as hung.
+    pub fn new(
+        shared: Arc<Shared>,
+        config: &EncoderConfig,
+        answer: Duration,
+        out: Sender<Converted>,
+    ) -> Self {
         Self {
             shared,
+            answer,
             converter: Converter::new(config.width, config.height, config.colour),
             scaler: Scaler::new(config.width, config.height),
             size: (config.width, config.height),
@@ -166,7 +174,7 @@ impl Convert {
     }
 
     fn read(&mut self, source: &mut dyn FrameSource) -> Pause {
-        let mut vigil = source.pulse().and_then(|pulse| Vigil::start(pulse, source.waker()));
+        let mut vigil = source.pulse().and_then(|pulse| Vigil::start(pulse, self.answer, source.waker()));
         loop {
             let frame = match source.wait_latest(vigil.as_ref().and_then(Vigil::due)) {
                 Wait::Value(frame) => frame,

@@ -8,6 +8,7 @@ pub mod sender;
 pub mod stats;
 pub mod vigil;
 
+use lumen_config::Config;
 use lumen_encode::{EncodeError, EncoderConfig};
 use lumen_gamestream::crypto::SessionKey;
 use lumen_gamestream::sdp::{ColourSpace, Encryption, StreamParameters, VideoCodec};
@@ -31,8 +32,27 @@ const QUEUE: usize = 1;
 pub struct StreamSettings {
     /// Parity per data in percent.
     pub fec_percent: u8,
+    /// What concerns the pictures.
+    pub pictures: PictureSettings,
+}
+
+/// What the configuration decides about a stream's pictures.
+#[derive(Clone, Copy, Debug)]
+pub struct PictureSettings {
     /// Repeats per second while nothing moves.
     pub idle_fps: u32,
+    /// How long a desktop without new pictures may leave a question open before it counts as hung.
+    pub answer: Duration,
+}
+
+impl PictureSettings {
+    /// What `config` says.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            idle_fps: config.video.idle_fps,
+            answer: Duration::from_secs(config.capture.answer_seconds.into()),
+        }
+    }
 }
 
 /// Why a stream could not be made ready.
@@ -75,7 +95,7 @@ impl Stream {
             Err(error) => return Err((error.into(), source)),
         };
         let (queue, units) = sync_channel(QUEUE);
-        let pipeline = Pipeline::start(source, encoder, settings.idle_fps, queue, news)
+        let pipeline = Pipeline::start(source, encoder, settings.pictures, queue, news)
             .map_err(|(error, source)| (error.into(), source))?;
         let interval = Duration::from_nanos(1_000_000_000_000 / u64::from(encoder.refresh_mhz.max(1)));
         let frames = FrameSender::new(port, PacerConfig::default(), interval);

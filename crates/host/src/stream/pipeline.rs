@@ -9,6 +9,7 @@
 //! A source that closes does not end the pipeline: it says so ([`News::Lost`]), repeats its last picture, and goes on with
 //! the source that [`Pipeline::replace`] brings (`docs/design/outputs.md`).
 
+use super::PictureSettings;
 use super::cadence::Cadence;
 use super::convert::{Convert, Converted, Intake};
 use lumen_encode::{EncodeError, Encoder, EncoderConfig, Planes};
@@ -125,7 +126,7 @@ impl Pipeline {
     pub fn start(
         mut source: Box<dyn FrameSource>,
         config: &EncoderConfig,
-        idle_fps: u32,
+        settings: PictureSettings,
         queue: SyncSender<AccessUnit>,
         news: impl Fn(News) + Send + Sync + 'static,
     ) -> Result<Self, (EncodeError, Box<dyn FrameSource>)> {
@@ -147,12 +148,12 @@ impl Pipeline {
         });
         let (sender, receiver) = slot();
         let slot_waker = receiver.waker();
-        let convert = Convert::new(shared.clone(), config, sender);
+        let convert = Convert::new(shared.clone(), config, settings.answer, sender);
         let interval = Duration::from_nanos(1_000_000_000_000 / u64::from(config.refresh_mhz.max(1)));
         let encode = Encode {
             shared: shared.clone(),
             encoder,
-            cadence: Cadence::new(interval, idle_fps),
+            cadence: Cadence::new(interval, settings.idle_fps),
             interval,
             mean_encode: Duration::ZERO,
             slow: false,

@@ -12,8 +12,6 @@ use std::time::Duration;
 
 /// Without a picture, until the desktop is asked, and asked again.
 pub const SILENCE: Duration = Duration::from_secs(1);
-/// For its answer.
-pub const ANSWER: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 struct Talk {
@@ -46,12 +44,13 @@ pub struct Vigil {
 }
 
 impl Vigil {
-    /// Asks by `pulse`, and wakes who waits for pictures when there is an answer. `None` where no thread is to be had.
-    pub fn start(pulse: Pulse, waker: Waker<Frame>) -> Option<Self> {
+    /// Asks by `pulse` with `limit` for the answer, and wakes who waits for pictures when there is one. `None` where no
+    /// thread is to be had.
+    pub fn start(pulse: Pulse, limit: Duration, waker: Waker<Frame>) -> Option<Self> {
         let shared = Arc::new(Shared::default());
         let asks = {
             let shared = shared.clone();
-            move || run(&shared, &pulse, &waker)
+            move || run(&shared, || pulse(limit), &waker)
         };
         let thread = std::thread::Builder::new().name("lumen-vigil".into()).spawn(asks);
         let thread =
@@ -108,7 +107,7 @@ impl Drop for Vigil {
     }
 }
 
-fn run(shared: &Shared, pulse: &Pulse, waker: &Waker<Frame>) {
+fn run(shared: &Shared, ask: impl Fn() -> bool, waker: &Waker<Frame>) {
     let mut talk = shared.lock();
     loop {
         if talk.stopping {
@@ -119,7 +118,7 @@ fn run(shared: &Shared, pulse: &Pulse, waker: &Waker<Frame>) {
             continue;
         }
         drop(talk);
-        let lives = pulse(ANSWER);
+        let lives = ask();
         talk = shared.lock();
         talk.answer = Some(lives);
         waker.nudge();
@@ -132,6 +131,8 @@ mod tests {
     use lumen_media::slot::{Receiver, Sender, Wait, slot};
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+    const ANSWER: Duration = Duration::from_secs(2);
+
     struct Listening {
         vigil: Vigil,
         frames: Receiver<Frame>,
@@ -143,11 +144,12 @@ mod tests {
         let (sender, frames) = slot();
         let asked = Arc::new(AtomicU64::new(0));
         let counted = asked.clone();
-        let pulse: Pulse = Arc::new(move |_| {
+        let pulse: Pulse = Arc::new(move |limit| {
+            assert_eq!(limit, ANSWER);
             counted.fetch_add(1, Ordering::AcqRel);
             lives
         });
-        let vigil = Vigil::start(pulse, frames.waker()).expect("a thread");
+        let vigil = Vigil::start(pulse, ANSWER, frames.waker()).expect("a thread");
         Listening { vigil, frames, asked, _sender: sender }
     }
 
@@ -206,7 +208,7 @@ mod tests {
             let _ = &flag;
             true
         });
-        drop(Vigil::start(pulse, frames.waker()));
+        drop(Vigil::start(pulse, ANSWER, frames.waker()));
         assert!(gone.load(Ordering::Acquire));
     }
 }
