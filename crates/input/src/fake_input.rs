@@ -4,14 +4,18 @@
 use crate::protocol::org_kde_kwin_fake_input::OrgKdeKwinFakeInput;
 use crate::sink::{Applied, Connect, Driver, InputError};
 use lumen_media::{InputEvent, Timestamp, TouchPhase, clock};
-use lumen_wayland::until;
+use lumen_wayland::{Answer, Globals};
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wayland_client::backend::WaylandError;
-use wayland_client::protocol::{wl_callback, wl_output, wl_registry};
-use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_noop};
+use wayland_client::protocol::wl_callback::WlCallback;
+use wayland_client::protocol::wl_output;
+use wayland_client::protocol::wl_registry::WlRegistry;
+use wayland_client::{
+    Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_dispatch, delegate_noop,
+};
 use wayland_protocols::xdg::xdg_output::zv1::client::zxdg_output_manager_v1::ZxdgOutputManagerV1;
 use wayland_protocols::xdg::xdg_output::zv1::client::zxdg_output_v1::{self, ZxdgOutputV1};
 use xkbcommon::xkb;
@@ -41,9 +45,8 @@ struct Output {
 
 #[derive(Default)]
 struct State {
-    globals: Vec<(u32, String, u32)>,
+    globals: Globals,
     outputs: Vec<(ZxdgOutputV1, Output)>,
-    syncs: u32,
 }
 
 /// A connection to KWin's fake input.
@@ -91,22 +94,20 @@ impl FakeInput {
         let mut queue = connection.new_event_queue::<State>();
         let handle = queue.handle();
         let mut state = State::default();
-        let registry = connection.display().get_registry(&handle, ());
         let deadline = clock::now() + LIMIT;
         roundtrip(&connection, &mut queue, &mut state, deadline)?;
         let device: OrgKdeKwinFakeInput =
-            bind(&state, &registry, &handle, 6).ok_or_else(|| InputError::Unsupported {
+            state.globals.bind(&handle, 6).ok_or_else(|| InputError::Unsupported {
                 desktop: KWIN,
                 cause: "it neither hands out a socket of libei nor shows org_kde_kwin_fake_input".into(),
                 remedy: "Let Lumen in with `lumen setup`, or log into Plasma 6.1 or newer".into(),
             })?;
         device.authenticate("Lumen".into(), "input of the client that watches".into());
-        if let Some(manager) = bind::<ZxdgOutputManagerV1>(&state, &registry, &handle, 3) {
-            let outputs = state.globals.iter().filter(|(_, interface, _)| interface == "wl_output");
-            for (name, _, version) in outputs.cloned().collect::<Vec<_>>() {
-                let output: wl_output::WlOutput = registry.bind(name, version.min(4), &handle, ());
-                state.outputs.push((manager.get_xdg_output(&output, &handle, ()), Output::default()));
-            }
+        if let Some(manager) = state.globals.bind::<ZxdgOutputManagerV1, _>(&handle, 3) {
+            let outputs = state.globals.bind_all::<wl_output::WlOutput, _>(&handle, 4);
+            state.outputs = outputs
+                .map(|output| (manager.get_xdg_output(&output, &handle, ()), Output::default()))
+                .collect();
         }
         roundtrip(&connection, &mut queue, &mut state, deadline)?;
         let output = output.to_owned();
@@ -230,42 +231,10 @@ fn roundtrip(
     state: &mut State,
     deadline: Timestamp,
 ) -> Result<(), InputError> {
-    let before = state.syncs;
-    connection.display().sync(&queue.handle(), ());
-    match until(queue, state, deadline, |state| state.syncs != before) {
+    match lumen_wayland::roundtrip(connection, queue, state, deadline) {
         Ok(true) => Ok(()),
         Ok(false) => Err(lost("it did not answer in time")),
         Err(error) => Err(lost(error)),
-    }
-}
-
-fn bind<P>(
-    state: &State,
-    registry: &wl_registry::WlRegistry,
-    handle: &QueueHandle<State>,
-    up_to: u32,
-) -> Option<P>
-where
-    P: Proxy + 'static,
-    State: Dispatch<P, ()>,
-{
-    let (name, _, version) =
-        state.globals.iter().find(|(_, interface, _)| interface == P::interface().name)?;
-    Some(registry.bind(*name, (*version).min(up_to), handle, ()))
-}
-
-impl Dispatch<wl_registry::WlRegistry, ()> for State {
-    fn event(
-        state: &mut Self,
-        _: &wl_registry::WlRegistry,
-        event: wl_registry::Event,
-        (): &(),
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        if let wl_registry::Event::Global { name, interface, version } = event {
-            state.globals.push((name, interface, version));
-        }
     }
 }
 
@@ -288,19 +257,14 @@ impl Dispatch<ZxdgOutputV1, ()> for State {
     }
 }
 
-impl Dispatch<wl_callback::WlCallback, ()> for State {
-    fn event(
-        state: &mut Self,
-        _: &wl_callback::WlCallback,
-        _: wl_callback::Event,
-        (): &(),
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        state.syncs += 1;
+impl AsMut<Globals> for State {
+    fn as_mut(&mut self) -> &mut Globals {
+        &mut self.globals
     }
 }
 
+delegate_dispatch!(State: [WlRegistry: ()] => Globals);
+delegate_dispatch!(State: [WlCallback: Answer] => Globals);
 delegate_noop!(State: ignore wl_output::WlOutput);
 delegate_noop!(State: ZxdgOutputManagerV1);
 delegate_noop!(State: OrgKdeKwinFakeInput);

@@ -8,7 +8,7 @@ use crate::keyboard::{Keyboard, Modifiers, Typing};
 use crate::sink::{Applied, Connect, Driver, InputError, start};
 use crate::wheel::Wheel;
 use lumen_media::{InputEvent, InputSink, Timestamp, clock};
-use lumen_wayland::until;
+use lumen_wayland::{Answer, Globals};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,8 +16,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use wayland_client::backend::WaylandError;
-use wayland_client::protocol::{wl_callback, wl_keyboard, wl_output, wl_pointer, wl_registry, wl_seat};
-use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_noop};
+use wayland_client::protocol::wl_callback::WlCallback;
+use wayland_client::protocol::wl_registry::WlRegistry;
+use wayland_client::protocol::{wl_keyboard, wl_output, wl_pointer, wl_seat};
+use wayland_client::{
+    Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_dispatch, delegate_noop,
+};
 use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::zwp_virtual_keyboard_manager_v1::ZwpVirtualKeyboardManagerV1;
 use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::zwp_virtual_keyboard_v1::ZwpVirtualKeyboardV1;
 use wayland_protocols_wlr::virtual_pointer::v1::client::zwlr_virtual_pointer_manager_v1::ZwlrVirtualPointerManagerV1;
@@ -55,9 +59,8 @@ pub fn wlroots(target: WlrootsTarget) -> Arc<dyn InputSink> {
 /// What the compositor told.
 #[derive(Default)]
 struct State {
-    globals: Vec<(u32, String, u32)>,
+    globals: Globals,
     outputs: Vec<(wl_output::WlOutput, String)>,
-    syncs: u32,
 }
 
 struct Wlroots {
@@ -81,16 +84,12 @@ impl Wlroots {
         let mut queue = connection.new_event_queue::<State>();
         let handle = queue.handle();
         let mut state = State::default();
-        let registry = connection.display().get_registry(&handle, ());
         let deadline = clock::now() + LIMIT;
         roundtrip(desktop, &connection, &mut queue, &mut state, deadline)?;
-        let seat: Option<wl_seat::WlSeat> = bind(&state, &registry, &handle, 5);
-        let pointers: Option<ZwlrVirtualPointerManagerV1> = bind(&state, &registry, &handle, 2);
-        let keyboards: Option<ZwpVirtualKeyboardManagerV1> = bind(&state, &registry, &handle, 1);
-        for (name, _, version) in state.globals.iter().filter(|(_, interface, _)| interface == "wl_output") {
-            let output = registry.bind(*name, (*version).min(4), &handle, ());
-            state.outputs.push((output, String::new()));
-        }
+        let seat: Option<wl_seat::WlSeat> = state.globals.bind(&handle, 5);
+        let pointers: Option<ZwlrVirtualPointerManagerV1> = state.globals.bind(&handle, 2);
+        let keyboards: Option<ZwpVirtualKeyboardManagerV1> = state.globals.bind(&handle, 1);
+        state.outputs = state.globals.bind_all(&handle, 4).map(|output| (output, String::new())).collect();
         roundtrip(desktop, &connection, &mut queue, &mut state, deadline)?;
         let output =
             state.outputs.iter().find(|(_, name)| *name == target.output).map(|(output, _)| output.clone());
@@ -332,42 +331,10 @@ fn roundtrip(
     deadline: Timestamp,
 ) -> Result<(), InputError> {
     let lost = |cause: String| InputError::Lost { desktop, cause };
-    let before = state.syncs;
-    connection.display().sync(&queue.handle(), ());
-    match until(queue, state, deadline, |state| state.syncs != before) {
+    match lumen_wayland::roundtrip(connection, queue, state, deadline) {
         Ok(true) => Ok(()),
         Ok(false) => Err(lost(format!("it did not answer within {LIMIT:?}"))),
         Err(error) => Err(lost(error.to_string())),
-    }
-}
-
-fn bind<P>(
-    state: &State,
-    registry: &wl_registry::WlRegistry,
-    handle: &QueueHandle<State>,
-    up_to: u32,
-) -> Option<P>
-where
-    P: Proxy + 'static,
-    State: Dispatch<P, ()>,
-{
-    let (name, _, version) =
-        state.globals.iter().find(|(_, interface, _)| interface == P::interface().name)?;
-    Some(registry.bind(*name, (*version).min(up_to), handle, ()))
-}
-
-impl Dispatch<wl_registry::WlRegistry, ()> for State {
-    fn event(
-        state: &mut Self,
-        _: &wl_registry::WlRegistry,
-        event: wl_registry::Event,
-        (): &(),
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        if let wl_registry::Event::Global { name, interface, version } = event {
-            state.globals.push((name, interface, version));
-        }
     }
 }
 
@@ -388,19 +355,14 @@ impl Dispatch<wl_output::WlOutput, ()> for State {
     }
 }
 
-impl Dispatch<wl_callback::WlCallback, ()> for State {
-    fn event(
-        state: &mut Self,
-        _: &wl_callback::WlCallback,
-        _: wl_callback::Event,
-        (): &(),
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        state.syncs += 1;
+impl AsMut<Globals> for State {
+    fn as_mut(&mut self) -> &mut Globals {
+        &mut self.globals
     }
 }
 
+delegate_dispatch!(State: [WlRegistry: ()] => Globals);
+delegate_dispatch!(State: [WlCallback: Answer] => Globals);
 delegate_noop!(State: ignore wl_seat::WlSeat);
 delegate_noop!(State: ZwlrVirtualPointerManagerV1);
 delegate_noop!(State: ZwlrVirtualPointerV1);

@@ -1,8 +1,10 @@
 //! Connections to the sockets of desktops on which no wait is without a deadline: who hangs is told from who is gone.
 
+mod globals;
 mod pulse;
 mod socket;
 
+pub use globals::{Answer, Globals, GlobalsOnly, roundtrip};
 pub use pulse::Pulse;
 pub use socket::{connect, listener};
 

@@ -1,7 +1,7 @@
 //! Keeps compositors of the wlroots kind awake: an invisible pixel that inhibits idleness while it is shown.
 
-use lumen_media::{Timestamp, clock};
-use lumen_wayland::{self as link, Turned};
+use lumen_media::clock;
+use lumen_wayland::{self as link, Answer, Globals, Turned};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
@@ -9,12 +9,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use wayland_client::protocol::wl_callback::WlCallback;
 use wayland_client::protocol::wl_compositor::WlCompositor;
 use wayland_client::protocol::wl_output::WlOutput;
-use wayland_client::protocol::wl_registry::{self, WlRegistry};
+use wayland_client::protocol::wl_registry::WlRegistry;
 use wayland_client::protocol::wl_shm::{Format, WlShm};
-use wayland_client::protocol::{wl_buffer, wl_callback, wl_region, wl_shm_pool, wl_surface};
-use wayland_client::{Connection, Dispatch, EventQueue, QueueHandle, delegate_noop};
+use wayland_client::protocol::{wl_buffer, wl_region, wl_shm_pool, wl_surface};
+use wayland_client::{
+    Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_dispatch, delegate_noop,
+};
 use wayland_protocols::wp::idle_inhibit::zv1::client::zwp_idle_inhibit_manager_v1::ZwpIdleInhibitManagerV1;
 use wayland_protocols::wp::idle_inhibit::zv1::client::zwp_idle_inhibitor_v1::ZwpIdleInhibitorV1;
 use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_shell_v1::{Layer, ZwlrLayerShellV1};
@@ -46,14 +49,10 @@ impl From<wayland_client::DispatchError> for IdleError {
 
 #[derive(Default)]
 struct State {
-    compositor: Option<WlCompositor>,
-    shm: Option<WlShm>,
-    shell: Option<ZwlrLayerShellV1>,
+    globals: Globals,
     manager: Option<ZwpIdleInhibitManagerV1>,
-    outputs: Vec<WlOutput>,
     pixel: Option<wl_buffer::WlBuffer>,
     surface: Option<wl_surface::WlSurface>,
-    synced: u32,
     shown: bool,
     /// The output is gone.
     closed: bool,
@@ -99,22 +98,15 @@ fn put_up(socket: &Path) -> Result<(EventQueue<State>, State), IdleError> {
     let connection = link::open(socket)?;
     let mut queue = connection.new_event_queue();
     let mut state = State::default();
-    connection.display().get_registry(&queue.handle(), ());
-    connection.display().sync(&queue.handle(), ());
-    wait(&mut queue, &mut state, deadline, |state| state.synced == 1)?;
+    if !link::roundtrip(&connection, &mut queue, &mut state, deadline)? {
+        return Err(IdleError::Timeout);
+    }
     state.show(&queue.handle())?;
-    wait(&mut queue, &mut state, deadline, |state| state.shown || state.closed)?;
+    if !link::until(&mut queue, &mut state, deadline, |state| state.shown || state.closed)? {
+        return Err(IdleError::Timeout);
+    }
     tracing::info!(socket = %socket.display(), "the desktop stays awake");
     Ok((queue, state))
-}
-
-fn wait(
-    queue: &mut EventQueue<State>,
-    state: &mut State,
-    deadline: Timestamp,
-    done: impl Fn(&State) -> bool,
-) -> Result<(), IdleError> {
-    if link::until(queue, state, deadline, done)? { Ok(()) } else { Err(IdleError::Timeout) }
 }
 
 /// Reads what the compositor says, lest it hang up on who does not listen.
@@ -132,13 +124,21 @@ fn stay(queue: &mut EventQueue<State>, state: &mut State, ended: &OwnedFd) {
 }
 
 impl State {
+    fn bind<P>(&self, queue: &QueueHandle<Self>) -> Result<P, IdleError>
+    where
+        P: Proxy + 'static,
+        Self: Dispatch<P, ()>,
+    {
+        self.globals.bind(queue, 1).ok_or(IdleError::Missing(P::interface().name))
+    }
+
     fn show(&mut self, queue: &QueueHandle<Self>) -> Result<(), IdleError> {
         // The newest: the client's, where it has one of its own.
-        let output = self.outputs.last().ok_or(IdleError::Missing("output"))?;
-        let compositor = self.compositor.as_ref().ok_or(IdleError::Missing("wl_compositor"))?;
-        let shell = self.shell.as_ref().ok_or(IdleError::Missing("zwlr_layer_shell_v1"))?;
-        self.manager.as_ref().ok_or(IdleError::Missing("zwp_idle_inhibit_manager_v1"))?;
-        let shm = self.shm.as_ref().ok_or(IdleError::Missing("wl_shm"))?;
+        let output: WlOutput = self.globals.bind_all(queue, 1).last().ok_or(IdleError::Missing("output"))?;
+        let compositor: WlCompositor = self.bind(queue)?;
+        let shell: ZwlrLayerShellV1 = self.bind(queue)?;
+        let shm: WlShm = self.bind(queue)?;
+        self.manager = Some(self.bind(queue)?);
         // A new file is zero: one transparent pixel.
         let file = memfd_create("lumen-awake", MemfdFlags::CLOEXEC).map_err(io::Error::from)?;
         ftruncate(&file, 4).map_err(io::Error::from)?;
@@ -151,7 +151,7 @@ impl State {
         nowhere.destroy();
         let layer = shell.get_layer_surface(
             &surface,
-            Some(output),
+            Some(&output),
             Layer::Background,
             "lumen-awake".to_owned(),
             queue,
@@ -165,27 +165,6 @@ impl State {
         surface.commit();
         self.surface = Some(surface);
         Ok(())
-    }
-}
-
-impl Dispatch<WlRegistry, ()> for State {
-    fn event(
-        state: &mut Self,
-        registry: &WlRegistry,
-        event: wl_registry::Event,
-        (): &(),
-        _: &Connection,
-        queue: &QueueHandle<Self>,
-    ) {
-        let wl_registry::Event::Global { name, interface, .. } = event else { return };
-        match interface.as_str() {
-            "wl_compositor" => state.compositor = Some(registry.bind(name, 1, queue, ())),
-            "wl_shm" => state.shm = Some(registry.bind(name, 1, queue, ())),
-            "zwlr_layer_shell_v1" => state.shell = Some(registry.bind(name, 1, queue, ())),
-            "zwp_idle_inhibit_manager_v1" => state.manager = Some(registry.bind(name, 1, queue, ())),
-            "wl_output" => state.outputs.push(registry.bind(name, 1, queue, ())),
-            _ => {}
-        }
     }
 }
 
@@ -218,19 +197,14 @@ impl Dispatch<ZwlrLayerSurfaceV1, ()> for State {
     }
 }
 
-impl Dispatch<wl_callback::WlCallback, ()> for State {
-    fn event(
-        state: &mut Self,
-        _: &wl_callback::WlCallback,
-        _: wl_callback::Event,
-        (): &(),
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        state.synced += 1;
+impl AsMut<Globals> for State {
+    fn as_mut(&mut self) -> &mut Globals {
+        &mut self.globals
     }
 }
 
+delegate_dispatch!(State: [WlRegistry: ()] => Globals);
+delegate_dispatch!(State: [WlCallback: Answer] => Globals);
 delegate_noop!(State: WlCompositor);
 delegate_noop!(State: ZwlrLayerShellV1);
 delegate_noop!(State: ZwpIdleInhibitManagerV1);

@@ -1,54 +1,15 @@
 //! What a Wayland compositor offers, to tell compositors apart.
 
 use lumen_media::Timestamp;
+use lumen_wayland::{GlobalsOnly, open, roundtrip};
 use std::path::Path;
-use wayland_client::protocol::wl_callback::{self, WlCallback};
-use wayland_client::protocol::wl_registry::{self, WlRegistry};
-use wayland_client::{Connection, Dispatch, QueueHandle};
-
-#[derive(Default)]
-struct Listing {
-    names: Vec<String>,
-    complete: bool,
-}
-
-impl Dispatch<WlRegistry, ()> for Listing {
-    fn event(
-        listing: &mut Self,
-        _: &WlRegistry,
-        event: wl_registry::Event,
-        (): &(),
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        if let wl_registry::Event::Global { interface, .. } = event {
-            listing.names.push(interface);
-        }
-    }
-}
-
-impl Dispatch<WlCallback, ()> for Listing {
-    fn event(
-        listing: &mut Self,
-        _: &WlCallback,
-        _: wl_callback::Event,
-        (): &(),
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        listing.complete = true;
-    }
-}
 
 /// Names of the globals of the compositor at `path`; `None` when it does not answer by `deadline`.
 pub(super) fn offered(path: &Path, deadline: Timestamp) -> Option<Vec<String>> {
-    let connection = lumen_wayland::open(path).ok()?;
-    let mut queue = connection.new_event_queue();
-    let mut listing = Listing::default();
-    connection.display().get_registry(&queue.handle(), ());
-    connection.display().sync(&queue.handle(), ());
-    let complete = lumen_wayland::until(&mut queue, &mut listing, deadline, |listing| listing.complete);
-    complete.unwrap_or_default().then_some(listing.names)
+    let connection = open(path).ok()?;
+    let mut globals = GlobalsOnly::default();
+    let complete = roundtrip(&connection, &mut connection.new_event_queue(), &mut globals, deadline);
+    complete.unwrap_or_default().then(|| globals.0.interfaces().map(str::to_owned).collect())
 }
 
 /// Whether these are the globals of a compositor of the wlroots family that has no backend of its own here.
