@@ -7,6 +7,7 @@ use crate::jitter::Jitter;
 use crate::slots::Slots;
 use crate::sys::OpusError;
 use lumen_gamestream::audio::{OpusLayout, PacketDuration};
+use lumen_media::priority::{Priority, raise};
 use lumen_media::stats::{Percentiles, Window};
 use lumen_media::{Timestamp, clock};
 use rustix::thread::{ClockId, Timespec, clock_nanosleep_absolute};
@@ -109,6 +110,8 @@ impl Packets {
         let period = Duration::from_millis(settings.duration.millis().into());
         let mut send = send;
         let thread = std::thread::Builder::new().name("lumen-audio".into()).spawn(move || {
+            let priority = raise(Priority::RealTime);
+            tracing::debug!(?priority, "the sound's thread");
             // The default slack of 50 µs is no harm here, but costs nothing to be rid of.
             let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
             work.inbox.drain();

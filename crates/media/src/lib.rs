@@ -12,6 +12,7 @@ pub mod display;
 pub mod frame;
 pub mod input;
 pub mod mode;
+pub mod priority;
 pub mod slot;
 pub mod stats;
 

@@ -316,11 +316,12 @@ fn an_apps_own_sound_goes_to_the_session_from_its_first_moment() {
     wait_for("the session's sink to be gone", PATIENCE, || (session.sinks().ok()? == [ROOM]).then_some(()));
 }
 
-/// Five minutes of a tone with `LUMEN_LONG_TESTS`, else twenty seconds: how many gaps, how many clicks.
+/// Ten minutes of a tone with `LUMEN_LONG_TESTS`, else twenty seconds: how many gaps, how many clicks.
 #[test]
 fn a_tone_goes_on() {
     #[expect(clippy::disallowed_methods, reason = "only tests look at this variable")]
-    let seconds = if std::env::var_os("LUMEN_LONG_TESTS").is_some() { 600 } else { 20 };
+    let long = std::env::var_os("LUMEN_LONG_TESTS").is_some();
+    let seconds = if long { 600 } else { 20 };
     let Some(session) = furnished("long", 2) else { return };
     let lab = Lab::start_in(session.env(), NO_LINGER);
     let client = lab.paired(0);
@@ -342,4 +343,11 @@ fn a_tone_goes_on() {
     );
     print_status(&lab);
     assert!(Duration::from_secs_f64(watch.seen() as f64 / 48_000.0) >= Duration::from_secs(seconds as u64));
+    if long {
+        // Who asks for ten minutes has a machine that is not busy with something else.
+        assert!(watch.longest_quiet_ms() < 20.0, "{} ms of quiet", watch.longest_quiet_ms());
+    } else {
+        // A machine that builds beside it loses a moment now and then; what is wrong with us comes again and again.
+        assert!(watch.clicks <= 20, "{} clicks", watch.clicks);
+    }
 }

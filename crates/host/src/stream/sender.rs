@@ -2,6 +2,7 @@
 
 use crate::stream::stats::StreamStats;
 use lumen_gamestream::video::{FrameMeta, FrameType, Packetizer, ShardBatch};
+use lumen_media::priority::{Priority, raise};
 use lumen_media::{AccessUnit, FrameKind, clock};
 use lumen_net::Path;
 use lumen_net::sender::{Destination, FrameSender};
@@ -40,6 +41,8 @@ pub fn spawn(
     too_large: impl Fn() + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("lumen-send".into()).spawn(move || {
+        let priority = raise(Priority::High);
+        tracing::debug!(?priority, "the sending thread");
         // The default slack of 50 µs would be a good part of the gap between two groups of packets.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
         let mut batch = ShardBatch::new();

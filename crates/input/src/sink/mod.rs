@@ -5,6 +5,7 @@ mod figures;
 mod queue;
 
 use figures::Figures;
+use lumen_media::priority::{Priority, raise};
 use lumen_media::{InputEvent, InputReport, InputSink, Timestamp, clock};
 use queue::Queue;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -15,8 +16,6 @@ use std::time::Duration;
 
 /// Events between two flushes: what they become fits into the buffer of a Wayland connection (4 KiB).
 const BATCH: usize = 24;
-/// Before programs that work for long.
-const NICE: i32 = -10;
 /// Between two attempts to reach a desktop that was lost.
 const AGAIN: Duration = Duration::from_secs(1);
 /// For letting go of what is held, at the end.
@@ -186,12 +185,16 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, mut connect: Connect) {
-        // Where the user may: an encoder that takes all processors must not make the pointer late. It runs for
-        // microseconds at a time.
-        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+        // An encoder that takes all processors must not make the pointer late.
+        let mut raised = false;
         while !self.stopped() {
             let error = match connect() {
                 Ok(mut driver) => {
+                    // Not earlier: a connection may start threads, and compiles a keymap.
+                    if !std::mem::replace(&mut raised, true) {
+                        let priority = raise(Priority::RealTime);
+                        tracing::debug!(?priority, "the input thread");
+                    }
                     {
                         let mut shared = lock(&self.shared);
                         shared.path = driver.path();

@@ -2,6 +2,7 @@
 
 use super::{RECEIVE_BUFFER, UdpPort};
 use crate::path::Path;
+use lumen_media::priority::{Priority, raise};
 use lumen_media::{Timestamp, clock};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::io;
@@ -104,6 +105,9 @@ impl Drop for Reader {
 
 fn read(port: &UdpPort, control: &Control, mut handler: impl PortHandler) {
     let mut buffer = vec![0u8; RECEIVE_BUFFER];
+    // Input comes here.
+    let priority = raise(Priority::High);
+    tracing::debug!(?priority, "a reader's thread");
     while !control.stop.load(Ordering::Acquire) {
         let mut more = false;
         for _ in 0..BURST {
