@@ -20,6 +20,7 @@ pub mod m0;
 mod network;
 mod output;
 mod pairing;
+mod priority;
 mod probe_cache;
 pub mod processes;
 mod recovery;
@@ -175,6 +176,7 @@ impl Host {
                 log_dir: paths.state_dir.join("logs"),
                 home: environment.home.clone(),
                 session_dir: environment.runtime_dir.clone(),
+                system_bus: environment.desktop.get("DBUS_SYSTEM_BUS_ADDRESS").cloned(),
                 features: features(&config, codec_modes(&codecs)),
                 policy: Policy { max_sessions: MAX_SESSIONS, rtsp_encryption: rtsp_encryption(&config) },
                 config: config.clone(),

@@ -194,6 +194,8 @@ impl Lab {
             .env("HOME", self.dir.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("LC_ALL", "C.UTF-8")
+            // The machine's own services are nobody's business here.
+            .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
             .envs(&self.session)
             .env("RUST_LOG", "info,smithay=warn");
         if lumen_lab::in_vm() {

@@ -199,10 +199,14 @@ impl Resources {
             Effect::SendVideo { session } => {
                 if let Some((_, stream)) = self.stream.as_ref().filter(|(id, _)| *id == session) {
                     stream.open();
+                    shared.put_threads_first();
                     tracing::info!(%client, %session, "streaming");
                 }
             }
-            Effect::SendAudio { session } => self.sound.open(session),
+            Effect::SendAudio { session } => {
+                self.sound.open(session);
+                shared.put_threads_first();
+            }
             Effect::TerminateClient { session, termination } => {
                 shared.control().terminate(session, termination);
             }

@@ -115,6 +115,7 @@ impl Resources {
         self.awake = shared.display().keep_awake(&output.path);
         self.output = Some(output);
         tracing::info!(%client, %session, "the output is back");
+        shared.put_threads_first();
         if let Some((run, App::Held)) = self.app {
             match self.start_program(run, shared) {
                 Ok(app) => self.app = Some((run, app)),

@@ -55,6 +55,12 @@ impl Shared {
         }
     }
 
+    /// Has the threads of streams run before others, soon.
+    pub fn put_threads_first(self: &Arc<Self>) {
+        let host = self.clone();
+        self.spawn("lumen-rtkit", move || crate::priority::ask(host.parts.system_bus.as_deref()));
+    }
+
     pub(super) fn workers(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -67,6 +67,8 @@ pub struct Parts {
     pub home: Option<PathBuf>,
     /// Where the sockets of the user's session are.
     pub session_dir: Option<PathBuf>,
+    /// D-Bus address of the system bus, where it is not the usual one.
+    pub system_bus: Option<String>,
     /// What RTSP offers.
     pub features: HostFeatures,
     /// What the session table grants.

@@ -78,6 +78,7 @@ impl Host {
             log_dir: dir.path().join("logs"),
             home: None,
             session_dir: None,
+            system_bus: Some("unix:path=/nonexistent".into()),
             features,
             policy: Policy { max_sessions: 2, rtsp_encryption: RtspEncryption::Never },
         };
