@@ -112,6 +112,7 @@ fn capture(output: &OutputView) -> Value {
     json!({
         "path": report.path, "format": report.format, "arrived": report.arrived, "dropped": report.dropped,
         "negotiations": report.negotiations, "fallback": report.fallback,
+        "asleep": report.asleep,
     })
 }
 

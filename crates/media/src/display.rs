@@ -75,6 +75,8 @@ pub struct SourceReport {
     pub negotiations: u32,
     /// Why the best path was not taken; empty when it was.
     pub fallback: String,
+    /// Nobody watches, and whoever makes the pictures was told so.
+    pub asleep: bool,
 }
 
 /// Hands out the newest picture of an output. Owned by the host; a stream borrows it and gives it back.

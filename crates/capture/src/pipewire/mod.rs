@@ -79,6 +79,7 @@ impl PipeWireSource {
     }
 }
 
+/// Some seconds after nobody watches any more the producer is let go of.
 impl FrameSource for PipeWireSource {
     fn frames(&self) -> &Receiver<Frame> {
         &self.frames

@@ -133,6 +133,11 @@ impl Pictures {
         }
     }
 
+    /// Nobody watches, and the producer is let go of; or it is there again.
+    pub(crate) fn sleeps(&self, asleep: bool) {
+        self.report().asleep = asleep;
+    }
+
     /// The best path was left, and why.
     pub(crate) fn fell_back(&self, cause: String) {
         self.report().fallback = cause;

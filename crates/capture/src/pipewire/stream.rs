@@ -1,5 +1,6 @@
 //! One capture on its own thread: the loop, the stream and what happens on it. Every call into PipeWire is made here.
 
+use super::NEGOTIATED_WITHIN;
 use super::frames::{Mailbox, Note};
 use super::negotiate::{Agreement, FormatSet, Offer, describe};
 use super::pictures::Pictures;
@@ -33,6 +34,9 @@ const TOLD_WITHIN: Duration = Duration::from_millis(300);
 
 /// How long a daemon may take to say that there is no common format, before what is known about the producer counts.
 const JUDGED_AFTER: Duration = Duration::from_secs(2);
+
+/// How long pictures still come when nobody watches: a client that comes back at once finds them flowing.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// What a capture is opened with.
 pub(crate) struct Request {
@@ -73,7 +77,7 @@ fn capture(mut request: Request, ends: Ends) -> Result<(), CaptureError> {
     let _bell = main_loop.loop_().add_io(mailbox.bell().as_raw_fd(), IoFlags::IN, |_| {});
     let _watch = Watch::new(&core, &session, request.target.node).map_err(library("the registry"))?;
     let _stream_listener = listen(&stream, session.clone()).map_err(library("the stream's events"))?;
-    session.connect(request.target.node)?;
+    session.connect()?;
     session.judged.set(Some(clock::now() + JUDGED_AFTER));
     drop(set_up);
 
@@ -143,8 +147,14 @@ pub(crate) struct Session {
     judged: Cell<Option<Timestamp>>,
     /// Until when a node that is not there may come.
     missing: Cell<Option<Timestamp>>,
-    /// Whether the stream runs; it does until the first picture is there.
-    running: Cell<bool>,
+    target: NodeTarget,
+    /// The producer is let go of while nobody watches. Not by a pause: KWin and the portal of wlroots then sometimes never
+    /// send again, since a buffer on its way at that moment is lost to them.
+    asleep: Cell<bool>,
+    /// When to let go of it.
+    sleep_at: Cell<Option<Timestamp>>,
+    /// Until when there has to be a format again after that.
+    awake_by: Cell<Option<Timestamp>>,
     negotiated: Cell<bool>,
     ended: Cell<bool>,
 }
@@ -181,14 +191,17 @@ impl Session {
             failed: RefCell::new(None),
             judged: Cell::new(None),
             missing: Cell::new(None),
-            running: Cell::new(true),
+            target: request.target.node,
+            asleep: Cell::new(false),
+            sleep_at: Cell::new(None),
+            awake_by: Cell::new(None),
             negotiated: Cell::new(false),
             ended: Cell::new(false),
         }
     }
 
-    fn connect(&self, target: NodeTarget) -> Result<(), CaptureError> {
-        let id = match target {
+    fn connect(&self) -> Result<(), CaptureError> {
+        let id = match self.target {
             NodeTarget::Id(id) => Some(id),
             NodeTarget::Serial(_) => None,
         };
@@ -285,18 +298,35 @@ impl Session {
             let state = &mut *self.state.borrow_mut();
             state.pictures.set_wanted(wanted, &mut state.buffers, &self.stream, clock::now());
         }
-        // Until the first picture is there the stream runs anyway, see `tick`.
-        if wanted || self.state.borrow().pictures.has_kept() {
-            self.set_running(wanted);
+        self.sleep_at.set(None);
+        if wanted && self.asleep.replace(false) {
+            self.state.borrow().pictures.sleeps(false);
+            self.awake_by.set(Some(clock::now() + NEGOTIATED_WITHIN));
+            if let Err(cause) = self.connect() {
+                self.end(cause);
+            }
         }
     }
 
-    fn set_running(&self, running: bool) {
-        if self.running.replace(running) == running {
+    /// Lets go of the producer when nobody has watched for a while. It runs until the first picture is there.
+    fn fall_asleep(&self, now: Timestamp) {
+        let idle = {
+            let pictures = &self.state.borrow().pictures;
+            !pictures.is_wanted() && pictures.has_kept()
+        };
+        if !idle || self.asleep.get() {
             return;
         }
-        if let Err(error) = self.stream.set_active(running) {
-            tracing::warn!(running, %error, "PipeWire does not pause or resume a capture");
+        let Some(at) = self.sleep_at.get() else { return self.sleep_at.set(Some(now + GRACE)) };
+        if now < at {
+            return;
+        }
+        self.sleep_at.set(None);
+        self.asleep.set(true);
+        self.state.borrow().pictures.sleeps(true);
+        // Nothing is borrowed: its events come before it returns.
+        if let Err(error) = self.stream.disconnect() {
+            tracing::warn!(%error, "PipeWire does not let go of a producer");
         }
     }
 
@@ -318,20 +348,30 @@ impl Session {
                 return self.end(CaptureError::NoFormat(format!("it has {formats}")));
             }
         }
-        let (kept_due, pause, fall_back) = {
-            let state = &mut *self.state.borrow_mut();
-            let kept_due = state.pictures.tick(now);
-            let pause = !state.pictures.is_wanted() && state.pictures.has_kept();
-            (kept_due, pause, std::mem::take(&mut state.shared_only))
-        };
-        if pause {
-            self.set_running(false);
+        if self.awake_by.get().is_some_and(|until| now >= until) {
+            return self.end(CaptureError::Timeout {
+                waited_for: "a format after a pause".into(),
+                limit: NEGOTIATED_WITHIN,
+            });
         }
+        let (kept_due, fall_back) = {
+            let state = &mut *self.state.borrow_mut();
+            (state.pictures.tick(now), std::mem::take(&mut state.shared_only))
+        };
         if fall_back {
             self.offer_shared_memory();
         }
+        self.fall_asleep(now);
         let failed = self.failed.borrow().as_ref().map(|(_, until)| *until);
-        self.due.set([kept_due, self.judged.get(), self.missing.get(), failed].into_iter().flatten().min());
+        let times = [
+            kept_due,
+            self.judged.get(),
+            self.missing.get(),
+            failed,
+            self.sleep_at.get(),
+            self.awake_by.get(),
+        ];
+        self.due.set(times.into_iter().flatten().min());
     }
 
     /// Negotiates again without graphics memory, on the live stream.
@@ -365,6 +405,7 @@ impl Session {
             agreement.buffers(state.cursor)
         };
         self.negotiated.set(true);
+        self.awake_by.set(None);
         tracing::info!(format = %agreement, "PipeWire pictures are agreed on");
         self.update(&params);
         let _ = self.ready.send(Ok(()));
@@ -376,6 +417,7 @@ impl Events for Session {
         tracing::debug!(?state, "PipeWire stream");
         match state {
             StreamState::Error(message) => self.fail(message),
+            StreamState::Unconnected if self.asleep.get() => {}
             // What older daemons do instead of an error.
             StreamState::Unconnected => self.fail("the stream was disconnected".to_owned()),
             StreamState::Connecting | StreamState::Paused | StreamState::Streaming => {}

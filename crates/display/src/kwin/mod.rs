@@ -11,12 +11,12 @@ mod protocol;
 pub mod setup;
 
 use crate::backend::{Backend, Finding, State};
-use crate::{DisplayConfig, DisplayKind, pulse};
+use crate::{DisplayConfig, DisplayKind, Topology, pulse};
 use facts::Facts;
 use link::{KWIN, Link, Stopped, Until};
 use lumen_media::{
-    AppLaunch, DisplayError, InputSink, Mode, OutputSource, PathReport, PipeWireTarget, RateRequest,
-    VirtualDisplay, VirtualOutput,
+    AppLaunch, DisplayError, InputEvent, InputSink, Mode, OutputSource, PathReport, PipeWireTarget,
+    RateRequest, VirtualDisplay, VirtualOutput,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,7 +134,7 @@ impl VirtualDisplay for KwinDisplay {
             },
             source: OutputSource::PipeWire(target),
             effective_mode: made.mode,
-            input: input::sink(&self.config, &socket, &made.name),
+            input: self.input(&socket, &made.name),
             pulse: pulse::of(&socket),
             env: self.environment(&socket),
             set_mode: None,
@@ -152,6 +152,16 @@ pub fn kwin_input(config: &DisplayConfig, output: &str) -> Option<Arc<dyn InputS
 }
 
 impl KwinDisplay {
+    /// A sink for the new output. KWin forgets where its focus was moved to when the sink's pointer is plugged in, and opens
+    /// windows where the pointer is; so the pointer goes to the client's output, where the client sees it.
+    fn input(&self, socket: &Path, output: &str) -> Arc<dyn InputSink> {
+        let sink = input::sink(&self.config, socket, output);
+        if self.config.topology != Topology::Extend {
+            sink.send(InputEvent::PointerAbsolute { x: 0.5, y: 0.5 });
+        }
+        sink
+    }
+
     /// What a program needs to open in this KWin.
     fn environment(&self, socket: &Path) -> Vec<(String, String)> {
         let session = &self.config.session;

@@ -37,7 +37,7 @@ fn expected(request: &StreamRequest) -> Expected<'static> {
         format: "",
         codes: 5,
         seconds: 0,
-        monitor: Some(Monitor::of(request)),
+        monitor: Some(Monitor::by_formula(request)),
     }
 }
 

@@ -74,8 +74,11 @@ fn a_monitor_of_sway_is_shown_through_the_portal_in_the_clients_size() {
         let figures = super::watch_again(&lab, &stream, &request, (1280, 720), 20, 4);
         super::assert_path(&lab, &expected);
         super::print_figures(&expected, &request, &figures);
-        for round in ["same", "same again", "once more the same"] {
+        for round in ["same", "same again", "same after a while"] {
             stream.disconnect(patient(PATIENCE));
+            if round == "same after a while" {
+                super::falls_asleep(&lab);
+            }
             stream = super::resumes(&lab, &client, &request, &format!("portal of sway, {round} mode"));
             super::watch_again(&lab, &stream, &request, (1280, 720), 5, 0);
         }

@@ -15,8 +15,8 @@ pub(crate) const INVALID: u64 = 0x00ff_ffff_ffff_ffff;
 const SIDE_MAX: u32 = 16_384;
 /// Buffers asked for: preferred and most. More than two, so that the producer draws while one is being converted.
 const BUFFERS: (i32, i32) = (8, 16);
-/// The fewest, best first. Of two ranges the producer's own number comes out, and the portal of wlroots stops for good
-/// when its two are on their way at the moment at which a pause ends; others have no more than two.
+/// The fewest, best first. Of two ranges the producer's own number comes out, and the portal of wlroots stays at two, of
+/// which it loses one now and then and stops; others have no more than two.
 const FEWEST_BUFFERS: [i32; 2] = [4, 2];
 /// Bytes of a cursor's metadata before its pixels: `spa_meta_cursor` and `spa_meta_bitmap`.
 pub(crate) const CURSOR_HEAD: usize = 28 + 20;
