@@ -16,11 +16,14 @@ use facts::Facts;
 use link::{KWIN, Link, Stopped, Until};
 use lumen_media::{
     AppLaunch, DisplayError, InputEvent, InputSink, Mode, OutputSource, PathReport, PipeWireTarget,
-    RateRequest, VirtualDisplay, VirtualOutput,
+    RateRequest, VirtualDisplay, VirtualOutput, clock,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// For the pointer to get to a new output, before an app is started there.
+const POINTER: Duration = Duration::from_secs(1);
 
 pub(crate) const BACKEND: Backend = Backend { kind: DisplayKind::Kwin, look, open, clean_up };
 
@@ -158,6 +161,14 @@ impl KwinDisplay {
         let sink = input::sink(&self.config, socket, output);
         if self.config.topology != Topology::Extend {
             sink.send(InputEvent::PointerAbsolute { x: 0.5, y: 0.5 });
+            let until = clock::now() + POINTER;
+            let arrived = || {
+                let report = sink.report();
+                report.delivered + report.dropped > 0
+            };
+            while !arrived() && clock::now() < until {
+                std::thread::sleep(Duration::from_millis(2));
+            }
         }
         sink
     }

@@ -56,6 +56,8 @@ enum Wheel {
     Fine,
     /// They arrive as `axis` only.
     Smooth,
+    /// Whole ones too arrive as `axis` only.
+    Plain,
     /// They arrive when they make a whole one.
     Notches,
 }
@@ -195,6 +197,11 @@ fn pointer(desk: &Desk<'_>) {
 fn wheel(desk: &Desk<'_>) {
     // Some desktops tell several notches one by one.
     let moved = |axis: &'static str, v120: i64| {
+        if desk.ability.wheel == Wheel::Plain {
+            let wanted = v120 as f64 / 8.0;
+            desk.find("axis", |line| line["axis"] == axis && line["value"].as_f64() == Some(wanted));
+            return;
+        }
         let mut sum = 0;
         while sum != v120 {
             let line = desk.find("axis_value120", |line| line["axis"] == axis);
@@ -517,7 +524,7 @@ fn vm_kwin_gets_everything_by_fake_input() {
         path: "kwin-fake-input",
         touch: true,
         text: Text::Typed,
-        wheel: Wheel::Smooth,
+        wheel: Wheel::Plain,
         size: SMALL,
         x11: false,
         loses_pointer: false,
