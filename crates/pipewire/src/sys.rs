@@ -1,4 +1,4 @@
-//! Turning a loop from one thread.
+//! Turning a loop from one thread, and the library's own log.
 
 use pipewire::loop_::{Loop, Timeout};
 
@@ -29,4 +29,10 @@ impl Drop for Entered<'_> {
         // SAFETY: pairs with `new`.
         unsafe { self.0.leave() };
     }
+}
+
+/// Has the library print nothing by itself.
+pub(crate) fn quiet() {
+    // SAFETY: sets a number that is read when something is logged; the library is initialised.
+    unsafe { pipewire::sys::pw_log_set_level(pipewire::spa::sys::SPA_LOG_LEVEL_NONE) };
 }

@@ -159,7 +159,7 @@ impl Lab {
             format!(
                 "[[apps]]\ntitle = \"{title}\"\ncommand = [\"{}\", {arguments}, \"--log\", \"{}\"]\n",
                 testcard.display(),
-                self.path("input.jsonl").display()
+                self.input_log_file().display()
             )
         };
         format!(
@@ -224,9 +224,14 @@ impl Lab {
         std::fs::read_to_string(self.path("host.log")).unwrap_or_default()
     }
 
+    /// Where test cards log what they get.
+    pub fn input_log_file(&self) -> PathBuf {
+        self.path("input.jsonl")
+    }
+
     /// Lines that the test card logged.
     pub fn input_log(&self) -> Vec<serde_json::Value> {
-        std::fs::read_to_string(self.path("input.jsonl"))
+        std::fs::read_to_string(self.input_log_file())
             .unwrap_or_default()
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok())
@@ -290,7 +295,8 @@ impl Lab {
         self.host.as_ref().expect("running").id()
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends the host a signal, as kill(1) names it.
+    pub fn signal(&self, signal: &str) {
         let pid = self.host_pid().to_string();
         let status = Command::new("kill").args([signal, &pid]).status().expect("kill is there");
         assert!(status.success());

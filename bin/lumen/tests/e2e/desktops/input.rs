@@ -1,7 +1,7 @@
 //! Input, sent by the client, as programs on each desktop get it.
 
 use super::{NO_LINGER, watch};
-use crate::lab::{Lab, PATIENCE, wait_for};
+use crate::lab::{Lab, PATIENCE, testcard, wait_for};
 use lumen_lab::{
     Desktop, Kwin, KwinOptions, KwinRenderer, Mode, Mutter, MutterOptions, Sway, SwayOptions, left_out,
     patient, render_node, session_for,
@@ -333,25 +333,29 @@ fn text(desk: &Desk<'_>) {
     desk.key(16, "released");
 }
 
-/// What is held when a stream ends, however it ends, is let go on the desktop.
-fn releases(lab: &Lab, client: &Client, desk: &Desk<'_>) {
-    let hold = |desk: &Desk<'_>| {
-        desk.send(InputPacket::key(true, 0x41));
-        desk.send(InputPacket::key(true, 0xa2));
-        desk.key(30, "pressed");
-        desk.key(29, "pressed");
-        desk.point_at(120, 90);
-        desk.send(InputPacket::MouseButton { down: true, button: 1 });
-        desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "pressed");
-    };
-    let let_go = |desk: &Desk<'_>| {
-        let start = desk.seen.get();
-        for (kind, code) in [("key", 30), ("key", 29), ("button", BTN_LEFT)] {
-            desk.seen.set(start);
-            desk.find(kind, |line| line["code"] == code && line["state"] == "released");
-        }
-        desk.seen.set(lab.input_log().len());
-    };
+/// Two keys and a button go down, and the card sees it.
+fn hold(desk: &Desk<'_>) {
+    desk.send(InputPacket::key(true, 0x41));
+    desk.send(InputPacket::key(true, 0xa2));
+    desk.key(30, "pressed");
+    desk.key(29, "pressed");
+    desk.point_at(120, 90);
+    desk.send(InputPacket::MouseButton { down: true, button: 1 });
+    desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "pressed");
+}
+
+/// What [`hold`] put down goes up, in any order.
+fn let_go(desk: &Desk<'_>) {
+    let start = desk.seen.get();
+    for (kind, code) in [("key", 30), ("key", 29), ("button", BTN_LEFT)] {
+        desk.seen.set(start);
+        desk.find(kind, |line| line["code"] == code && line["state"] == "released");
+    }
+    desk.seen.set(desk.lab.input_log().len());
+}
+
+/// What is held when a stream ends is let go on the desktop: the network goes, the client leaves.
+fn releases(desk: &Desk<'_>, client: &Client) {
     hold(desk);
     // The network is gone: nothing is heard any more.
     let fell_silent = crate::lab::now();
@@ -367,6 +371,31 @@ fn releases(lab: &Lab, client: &Client, desk: &Desk<'_>) {
     hold(desk);
     desk.end().disconnect(patient(PATIENCE));
     let_go(desk);
+}
+
+/// What is held is let go also when the client cancels its session, and when the host is stopped. The card is the user's, so
+/// that it sees that.
+fn ends_let_go(desktop: &impl Desktop, ability: Ability) {
+    for host in [false, true] {
+        let mut lab = Lab::start_in(desktop.env(), NO_LINGER);
+        let client = lab.paired(0);
+        let stream = lab.launch(&client, "Desktop", &ability.request());
+        let mut command = desktop.session().command(testcard());
+        command.envs(desktop.variables()).arg("--log").arg(lab.input_log_file());
+        let card = desktop.session().spawn("testcard", command).expect("the card starts");
+        watch(&lab, &stream, &ability.request(), 5, 0);
+        let desk = Desk { lab: &lab, ability, stream: RefCell::new(Some(stream)), seen: Cell::new(0) };
+        focus(&desk);
+        hold(&desk);
+        if host {
+            lab.signal("-TERM");
+        } else {
+            client.cancel().expect("cancelled");
+        }
+        let_go(&desk);
+        drop((desk, card));
+        lab.stop_host();
+    }
 }
 
 /// Each event kind is sent by the client and arrives in the card's log.
@@ -387,7 +416,7 @@ fn everything_arrives(mut lab: Lab, ability: Ability) {
     let input = lab.status()["sessions"][0]["input"].clone();
     println!("input by {input}");
     assert_eq!(input["path"], ability.path, "{input}");
-    releases(&lab, &client, &desk);
+    releases(&desk, &client);
     let _ = client.cancel();
     drop(desk);
     lab.stop_host();
@@ -464,6 +493,7 @@ fn sway_gets_everything() {
         loses_pointer: false,
     };
     everything_arrives(Lab::start_in(sway.env(), NO_LINGER), ability);
+    ends_let_go(&sway, ability);
 }
 
 #[test]
@@ -481,6 +511,7 @@ fn mutter_gets_everything() {
         loses_pointer: true,
     };
     everything_arrives(Lab::start_in(mutter.env(), NO_LINGER), ability);
+    ends_let_go(&mutter, ability);
 }
 
 fn kwin(ability: Ability, bus: bool) {
