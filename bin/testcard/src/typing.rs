@@ -27,9 +27,13 @@ impl Typing {
             let format = xkb::KEYMAP_FORMAT_TEXT_V1;
             Keymap::new_from_string(&context, text, format, xkb::KEYMAP_COMPILE_NO_FLAGS)
         });
-        let layouts = keymap.as_ref().map(|keymap| keymap.layouts().map(str::to_owned).collect());
+        let names = |keymap: &Keymap| {
+            // Not by `layouts`, which follows the null pointer that stands for a layout without a name.
+            (0..keymap.num_layouts()).map(|index| keymap.layout_get_name(index).to_owned()).collect()
+        };
+        let layouts = keymap.as_ref().map(names).unwrap_or_default();
         self.0 = keymap.map(|keymap| State::new(&keymap));
-        layouts.unwrap_or_default()
+        layouts
     }
 
     /// Takes modifiers, as `wl_keyboard.modifiers` has them.

@@ -64,7 +64,7 @@ impl Chunk {
              xkb_keycodes \"text\" {{ minimum = 8; maximum = 255;\n{codes}}};\n\
              xkb_types \"text\" {{ include \"complete\" }};\n\
              xkb_compatibility \"text\" {{ include \"complete\" }};\n\
-             xkb_symbols \"text\" {{\n{symbols}}};\n\
+             xkb_symbols \"text\" {{\nname[Group1] = \"Text\";\n{symbols}}};\n\
              }};\n"
         )
     }
@@ -99,6 +99,8 @@ mod tests {
             xkb::KEYMAP_COMPILE_NO_FLAGS,
         )
         .expect("a valid keymap");
+        // There are programs that crash over a layout without a name.
+        assert_eq!(keymap.layout_get_name(0), "Text");
         let state = xkb::State::new(&keymap);
         let typed: String =
             chunks[0].keycodes().map(|code| state.key_get_utf8(xkb::Keycode::new(code))).collect();

@@ -13,10 +13,12 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// Asked for; the service may allow less.
 const REAL_TIME: i32 = 10;
 const NICE: i32 = -10;
-/// By the names that they have in the system. Only sound becomes real-time: the service wants the process killed when a
+/// By the names that they have in the system. The service makes only sound real-time: it wants the process killed when a
 /// real-time thread computes for too long, and what clients send must not be able to bring that about.
-const THREADS: [(&str, Priority); 4] = [
+const THREADS: [(&str, Priority); 6] = [
     ("lumen-audio", Priority::RealTime),
+    ("lumen-sound", Priority::High),
+    ("lumen-pads", Priority::High),
     ("lumen-input", Priority::High),
     ("lumen-send", Priority::High),
     ("lumen-control", Priority::High),

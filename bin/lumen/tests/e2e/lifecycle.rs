@@ -60,6 +60,15 @@ fn input_arrives_where_it_was_aimed() {
     });
     seen("axis_value120", &|event| event["axis"] == "vertical" && event["v120"] == 120);
     seen("axis_value120", &|event| event["axis"] == "horizontal" && event["v120"] == 60);
+    // Text, also beyond the layout, which is as before afterwards.
+    for text in ["h", "é", "東", "🎉"] {
+        stream.send_input(InputPacket::Text(text.into())).expect("queued");
+        seen("typed", &|event| event["text"] == text);
+    }
+    for down in [true, false] {
+        stream.send_input(InputPacket::key(down, 0x51)).expect("queued");
+    }
+    seen("typed", &|event| event["text"] == "q");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::{Office, SoundConfig, Wish};
 use crate::channels::Channels;
 use crate::inbox::Inbox;
 use libspa::support::system::IoFlags;
+use lumen_media::priority::{Priority, raise};
 use lumen_media::{Timestamp, clock};
 use lumen_pipewire::Entered;
 use pipewire::context::ContextRc;
@@ -74,6 +75,9 @@ pub(super) fn serve(config: &SoundConfig, office: &Office, said: &mut Option<Str
         began: clock::now(),
     };
     room.ask();
+    // What is captured comes on this thread. The library has started its own by now.
+    let priority = raise(Priority::RealTime);
+    tracing::debug!(?priority, "the thread that captures sound");
     let result = room.turn_until_over(&entered, said);
     // Streams go back while the sink is still there.
     room.part(&entered, result.is_ok());

@@ -208,11 +208,15 @@ fn key(body: &mut Reader<'_>, pressed: bool) -> Result<InputPacket, InputError> 
 
 fn text(body: &[u8]) -> Result<InputPacket, InputError> {
     let body = body.get(..body.len().min(MAX_TEXT)).unwrap_or_default();
-    match std::str::from_utf8(body) {
-        Ok("") => Err(InputError::Short),
-        Ok(text) => Ok(InputPacket::Text(text.to_owned())),
-        Err(_) => Err(InputError::Value),
-    }
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        // The limit cut a character in two; the ones before it are whole.
+        Err(error) if error.error_len().is_none() && body.len() == MAX_TEXT => {
+            std::str::from_utf8(&body[..error.valid_up_to()]).map_err(|_| InputError::Value)?
+        }
+        Err(_) => return Err(InputError::Value),
+    };
+    if text.is_empty() { Err(InputError::Short) } else { Ok(InputPacket::Text(text.to_owned())) }
 }
 
 fn mouse_position(body: &mut Reader<'_>) -> Result<InputPacket, InputError> {

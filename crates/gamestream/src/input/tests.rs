@@ -147,6 +147,21 @@ fn every_truncation_is_dropped_and_longer_bodies_are_taken() {
 }
 
 #[test]
+fn a_text_that_is_too_long_ends_with_a_whole_character() {
+    // 341 characters of three bytes, and a third of the next.
+    let long = "東".repeat(400);
+    let mut packet = (long.len() as u32 + 4).to_be_bytes().to_vec();
+    packet.extend(bytes("17000000"));
+    packet.extend(long.as_bytes());
+    assert_eq!(InputPacket::decode(&packet), Ok(InputPacket::Text("東".repeat(341))));
+    // A broken character is still none.
+    packet.truncate(8 + 30);
+    packet[..4].copy_from_slice(&34_u32.to_be_bytes());
+    packet[20] = 0xff;
+    assert_eq!(InputPacket::decode(&packet), Err(InputError::Value));
+}
+
+#[test]
 fn undefined_values_are_dropped() {
     for packet in [
         "00000005 08000000 06",

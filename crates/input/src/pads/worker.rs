@@ -5,6 +5,7 @@ use super::kind::PadChoice;
 use super::manager::{Manager, PadCounts};
 use super::plugs::Plugs;
 use lumen_gamestream::control::HostMessage;
+use lumen_media::priority::{Priority, raise};
 use lumen_media::{Timestamp, clock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
@@ -45,7 +46,11 @@ impl Pads {
         };
         let thread = std::thread::Builder::new().name("lumen-pads".into()).spawn({
             let inbox = inbox.clone();
-            move || worker.run(&inbox)
+            move || {
+                let priority = raise(Priority::High);
+                tracing::debug!(?priority, "the gamepads' thread");
+                worker.run(&inbox)
+            }
         })?;
         Ok(Self { inbox, counts, thread: Some(thread) })
     }
