@@ -11,9 +11,9 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 packages=(
     # To build Lumen.
-    build-essential pkg-config ca-certificates libclang-dev
+    build-essential cmake pkg-config ca-certificates libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libavdevice-dev libswscale-dev libswresample-dev
-    libpipewire-0.3-dev libspa-0.2-dev libwayland-dev libxkbcommon-dev libpixman-1-dev libopus-dev
+    libpipewire-0.3-dev libspa-0.2-dev libwayland-dev libxkbcommon-dev libpixman-1-dev
     # A session.
     dbus-daemon dbus-bin pipewire pipewire-bin wireplumber libglib2.0-bin
     # Desktops.

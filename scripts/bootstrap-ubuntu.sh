@@ -8,9 +8,9 @@
 set -euo pipefail
 
 build=(
-    build-essential pkg-config clang libclang-dev
+    build-essential cmake pkg-config clang libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libavdevice-dev libswscale-dev libswresample-dev
-    libwayland-dev libxkbcommon-dev libpixman-1-dev libpipewire-0.3-dev libspa-0.2-dev libopus-dev
+    libwayland-dev libxkbcommon-dev libpixman-1-dev libpipewire-0.3-dev libspa-0.2-dev
 )
 # xkb-data: key maps of the built-in compositor; foot and a font: the terminal that "Desktop" opens there.
 run=(xkb-data foot fonts-dejavu-core ca-certificates)

@@ -1,6 +1,6 @@
 //! What speaks to libopus.
 
-use audiopus_sys as opus;
+use opusic_sys as opus;
 use std::ffi::CStr;
 use std::ptr::NonNull;
 

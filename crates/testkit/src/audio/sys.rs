@@ -1,7 +1,7 @@
 //! libopus's multistream decoder.
 use std::ptr::NonNull;
 
-use audiopus_sys as opus;
+use opusic_sys as opus;
 
 /// A decoder's state.
 #[derive(Debug)]

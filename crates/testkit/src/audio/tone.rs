@@ -23,17 +23,20 @@ pub fn amplitude(samples: &[f32], hertz: f64) -> f64 {
     a.hypot(b)
 }
 
-/// The strongest frequency among whole multiples of `step` (itself a multiple of 50) hertz up to `most`, and its
-/// [`usual_amplitude`].
-pub fn strongest(samples: &[f32], step: f64, most: f64) -> (f64, f64) {
-    let count = (most / step) as u32;
-    (1..=count)
-        .map(|multiple| f64::from(multiple) * step)
-        .map(|hertz| (hertz, usual_amplitude(samples, hertz)))
-        .fold((0.0, 0.0), |best, found| if found.1 > best.1 { found } else { best })
+/// A tone for each channel, in whole hertz. None of them meets each Opus packet at the same point of its wave, as
+/// 400 Hz does with packets of 5 ms: what coding takes from a wave there it takes from each packet.
+pub fn of_channels(count: usize) -> Vec<u32> {
+    (0..count as u32).map(|channel| 443 + 97 * channel).collect()
 }
 
-/// The median over pieces of 20 ms of [`amplitude`]: a hole in the sound does not change it. For multiples of 50 Hz.
+/// The loudest of these tones and its [`usual_amplitude`].
+pub fn loudest(samples: &[f32], tones: &[u32]) -> Option<(u32, f64)> {
+    let found = tones.iter().map(|tone| (*tone, usual_amplitude(samples, f64::from(*tone))));
+    found.max_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// The median over pieces of 20 ms of [`amplitude`]: a hole in the sound does not change it. For samples
+/// that hold one tone.
 pub fn usual_amplitude(samples: &[f32], hertz: f64) -> f64 {
     let mut found: Vec<f64> =
         samples.as_chunks::<960>().0.iter().map(|piece| amplitude(piece, hertz)).collect();
@@ -139,8 +142,8 @@ mod tests {
     #[test]
     fn frequency_and_amplitude_are_found() {
         let samples = tone(700.0, 0.25, 9600);
-        let (hertz, found) = strongest(&samples, 100.0, 2000.0);
-        assert_eq!(hertz, 700.0);
+        let (hertz, found) = loudest(&samples, &[443, 700, 637]).unwrap();
+        assert_eq!(hertz, 700);
         assert!(decibels(found, 0.25).abs() < 0.01);
         assert!(amplitude(&samples, 400.0) < 0.001);
         assert!((decibels(0.5, 0.25) - 6.02).abs() < 0.01);
