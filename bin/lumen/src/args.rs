@@ -49,30 +49,38 @@ pub enum Command {
     M0(m0::Request),
     /// `bench …`, handed on to the `lumen-bench` program.
     Bench(Vec<std::ffi::OsString>),
-    /// `--help`
-    Help,
+    /// `default-config`
+    DefaultConfig,
+    /// `--help`, of one command or of all
+    Help(Option<&'static str>),
     /// `--version`
     Version,
 }
 
-pub const HELP: &str = "\
-Lumen: stream this machine's desktop and games to Moonlight
-
-Usage: lumen [--config FILE] COMMAND
-
-  serve                    run the host
-  pair [PIN]               list who waits for a PIN, or let a client in
+/// What every command is for and takes.
+const COMMANDS: [(&str, &str); 11] = [
+    ("serve", "  serve                    run the host; Ctrl+C stops it"),
+    (
+        "pair",
+        "  pair [PIN]               list who waits for a PIN, or let a client in
        --address ADDRESS   which one, when several wait
-       --name NAME         how to call it
-  clients                  list paired clients
-  unpair CLIENT            forget a client (name or id)
-  status [--json]          what the host is doing
-  reload                   read the configuration again
-  doctor                   what this machine can do, and what is in the way
-  setup                    let Lumen make outputs in KDE Plasma
+       --name NAME         how to call it",
+    ),
+    ("clients", "  clients                  list paired clients"),
+    ("unpair", "  unpair CLIENT            forget a client (name or id)"),
+    ("status", "  status [--json]          what the host is doing"),
+    ("reload", "  reload                   let the host read the settings again"),
+    ("doctor", "  doctor                   what this machine can do, and what is in the way"),
+    (
+        "setup",
+        "  setup                    let Lumen make outputs in KDE Plasma
        --portal            and show monitors through its portal unasked
-       --remove            take all of that back
-  m0 --out FILE            capture, encode, write a file
+       --remove            take all of that back",
+    ),
+    ("default-config", "  default-config           print all settings, their defaults and what they mean"),
+    (
+        "m0",
+        "  m0 --out FILE            capture, encode, write a file (.mkv, .mp4, .h264, ...)
        --source SOURCE     built-in (default), virtual (what serve would use),
                            kwin-virtual, mutter-virtual, sway-virtual, hyprland,
                            gamescope, portal, test-pattern
@@ -80,11 +88,30 @@ Usage: lumen [--config FILE] COMMAND
        --codec CODEC       h264 (default), hevc, av1
        --seconds N         default 5
        --bitrate KBPS      default 10000
-       -- PROGRAM ...      what to show on the output
-  bench ...                measure this machine; see lumen bench --help
+       -- PROGRAM ...      what to show on the output",
+    ),
+    ("bench", "  bench ...                measure this machine; see lumen bench --help"),
+];
 
-The configuration is explained in its default file: lumen serve reads
-~/.config/lumen/config.toml. RUST_LOG sets how much is logged.";
+/// The help text: of one command, or of all.
+pub fn help(about: Option<&str>) -> String {
+    let of_one = about.and_then(|about| COMMANDS.iter().find(|(name, _)| *name == about));
+    if let Some((_, text)) = of_one {
+        return format!("Usage: lumen [--config FILE] COMMAND\n\n{text}");
+    }
+    let commands: Vec<&str> = COMMANDS.iter().map(|(_, text)| *text).collect();
+    format!(
+        "Lumen: stream this machine's desktop and games to Moonlight
+
+Usage: lumen [--config FILE] COMMAND
+
+{}
+
+Settings are read from ~/.config/lumen/config.toml; lumen default-config explains
+them all. RUST_LOG sets how much is logged.",
+        commands.join("\n")
+    )
+}
 
 /// Reads the command line.
 pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Arguments, lexopt::Error> {
@@ -93,7 +120,7 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
     while let Some(argument) = parser.next()? {
         match argument {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
-            Short('h') | Long("help") => return Ok(Arguments { config, command: Command::Help }),
+            Short('h') | Long("help") => return Ok(Arguments { config, command: Command::Help(None) }),
             Short('V') | Long("version") => return Ok(Arguments { config, command: Command::Version }),
             Value(name) => {
                 let command = command(&name.string()?, &mut parser, &mut config)?;
@@ -102,7 +129,12 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
             _ => return Err(argument.unexpected()),
         }
     }
-    Ok(Arguments { config, command: Command::Help })
+    Ok(Arguments { config, command: Command::Help(None) })
+}
+
+/// The name of a command, if it is one.
+fn known(name: &str) -> Option<&'static str> {
+    COMMANDS.iter().map(|(known, _)| *known).find(|known| *known == name)
 }
 
 fn command(
@@ -114,7 +146,11 @@ fn command(
         return Ok(Command::Bench(parser.raw_args()?.collect()));
     }
     let mut command = match name {
-        "help" => return Ok(Command::Help),
+        "help" => {
+            let about = parser.raw_args()?.next();
+            return Ok(Command::Help(about.and_then(|name| known(&name.to_string_lossy()))));
+        }
+        "default-config" => Command::DefaultConfig,
         "serve" => Command::Serve,
         "pair" => Command::Pair { pin: None, address: None, name: None },
         "clients" => Command::Clients,
@@ -136,7 +172,7 @@ fn command(
     };
     while let Some(argument) = parser.next()? {
         match (argument, &mut command) {
-            (Short('h') | Long("help"), _) => return Ok(Command::Help),
+            (Short('h') | Long("help"), _) => return Ok(Command::Help(known(name))),
             (Long("config"), _) => *config = Some(PathBuf::from(parser.value()?)),
             (Long("pin"), Command::Pair { pin, .. }) => *pin = Some(parser.value()?.string()?),
             (Long("address"), Command::Pair { address, .. }) => *address = Some(parser.value()?.string()?),
@@ -203,6 +239,20 @@ mod tests {
         };
         assert_eq!(m0.app, ["testcard", "--style", "box"]);
         assert_eq!(m0.seconds, 2.0);
+    }
+
+    #[test]
+    fn every_command_has_its_help() {
+        for (name, text) in COMMANDS {
+            assert!(text.starts_with(&format!("  {name}")), "{text}");
+            assert_eq!(parsed(&format!("help {name}")).map(|a| a.command), Ok(Command::Help(Some(name))));
+            assert!(help(None).contains(text) && help(Some(name)).contains(text));
+            if name != "bench" {
+                let asked = parsed(&format!("{name} --help")).map(|a| a.command);
+                assert_eq!(asked, Ok(Command::Help(Some(name))));
+            }
+        }
+        assert_eq!(parsed("--help").map(|a| a.command), Ok(Command::Help(None)));
     }
 
     #[test]

@@ -6,13 +6,16 @@ mod args;
 use anyhow::{Context, bail};
 use args::{Arguments, Command};
 use lumen_config::{Config, Environment, Paths};
-use lumen_host::control_socket::{Request, Response, call};
+use lumen_host::control_socket::{Request, Response, Running};
+use lumen_host::doctor::{Finding, Grade};
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 /// What is logged unless `RUST_LOG` says otherwise: our own life, not that of the libraries.
 const DEFAULT_FILTER: &str = "info,smithay=warn,mdns_sd=warn";
+/// The same for commands that say themselves what they did.
+const QUIET_FILTER: &str = "warn";
 
 fn main() -> ExitCode {
     let arguments = match args::parse(std::env::args_os().skip(1)) {
@@ -42,8 +45,12 @@ fn in_one_line(error: &anyhow::Error) -> String {
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Command::Help => {
-            println!("{}", args::HELP);
+        Command::Help(about) => {
+            println!("{}", args::help(about));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::DefaultConfig => {
+            print!("{}", lumen_config::DEFAULT_FILE);
             return Ok(ExitCode::SUCCESS);
         }
         Command::Version => {
@@ -54,28 +61,37 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     let environment = Environment::of_process();
-    let config = Config::load(arguments.config.as_deref(), &environment)?;
-    let paths = Paths::new(arguments.config.as_deref(), &environment, &config);
-    log_to_stderr(&environment);
+    // The host's folder is not always ours.
+    let file = arguments.config.as_deref().map(std::path::absolute).transpose().context("--config")?;
+    let loaded = Config::load(file.as_deref(), &environment);
+    let usable = loaded.as_ref().ok().cloned().unwrap_or_default();
+    let paths = Paths::new(file.as_deref(), &environment, &usable);
+    let serving = matches!(arguments.command, Command::Serve);
+    log_to_stderr(&environment, if serving { DEFAULT_FILTER } else { QUIET_FILTER });
+    let target = Target { paths: &paths, trouble: loaded.as_ref().err().map(ToString::to_string) };
 
     match arguments.command {
-        Command::Serve => serve(config, environment, paths),
-        Command::Pair { pin, address, name } => pair(&paths, pin, address, name),
-        Command::Clients => show(&paths, &Request::Clients, clients_table),
-        Command::Unpair { client } => show(&paths, &Request::Unpair { client }, |_| String::new()),
-        Command::Reload => show(&paths, &Request::Reload, |_| String::new()),
-        Command::Status { json: true } => show(&paths, &Request::Status, |status| status.to_string()),
+        Command::Serve => serve(loaded?, environment, paths),
+        Command::Pair { pin, address, name } => pair(&target, pin, address, name),
+        Command::Clients => target.show(&Request::Clients, clients_table),
+        Command::Unpair { client } => target.show(&Request::Unpair { client }, |_| String::new()),
+        Command::Reload => target.show(&Request::Reload, |_| String::new()),
+        Command::Status { json: true } => target.show(&Request::Status, |status| status.to_string()),
         Command::Status { json: false } => {
-            show(&paths, &Request::Status, |status| lumen_host::status::for_people(&status))
+            target.show(&Request::Status, |status| lumen_host::status::for_people(&status))
         }
         Command::Doctor => {
-            let report = lumen_host::doctor::examine(&config, &environment, &paths);
+            let mut report = lumen_host::doctor::examine(&usable, &environment, &paths);
+            if let Some(trouble) = target.trouble {
+                let text = format!("{trouble}. Until then all below is by the default settings");
+                report.0.insert(0, Finding { grade: Grade::Problem, subject: "settings", text });
+            }
             print!("{report}");
             Ok(if report.has_problems() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
         Command::Setup(request) => {
             let program = std::env::current_exe().context("finding this program's path")?;
-            println!("{}", lumen_host::setup::run(request, &program, &config, &environment, &paths)?);
+            println!("{}", lumen_host::setup::run(request, &program, &loaded?, &environment, &paths)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::M0(request) => {
@@ -83,18 +99,20 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
                 signal_hook::flag::register(signal, interrupted.clone()).context("waiting for signals")?;
             }
-            println!("{}", lumen_host::m0::run(&request, &config, &environment, &interrupted)?);
+            println!("{}", lumen_host::m0::run(&request, &loaded?, &environment, &interrupted)?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Help | Command::Version | Command::Bench(_) => unreachable!("handled above"),
+        Command::Help(_) | Command::Version | Command::Bench(_) | Command::DefaultConfig => {
+            unreachable!("handled above")
+        }
     }
 }
 
-fn log_to_stderr(environment: &Environment) {
-    let filter = environment.log_filter.as_deref().unwrap_or(DEFAULT_FILTER);
+fn log_to_stderr(environment: &Environment, default: &str) {
+    let filter = environment.log_filter.as_deref().unwrap_or(default);
     let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|error| {
-        eprintln!("lumen: RUST_LOG is not understood ({error}); logging at info");
-        tracing_subscriber::EnvFilter::new(DEFAULT_FILTER)
+        eprintln!("lumen: RUST_LOG is not understood ({error}); logging at {default}");
+        tracing_subscriber::EnvFilter::new(default)
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -124,10 +142,7 @@ fn serve(config: Config, environment: Environment, paths: Paths) -> anyhow::Resu
     for signal in signals.forever() {
         // A service is told to reload by it; on a terminal it means that the terminal is gone.
         if signal == signal_hook::consts::SIGHUP && !terminal {
-            match host.reload() {
-                Ok(text) => tracing::info!("{text}"),
-                Err(error) => tracing::warn!("the configuration stays as it was: {error:#}"),
-            }
+            host.reload();
             continue;
         }
         tracing::info!("stopping");
@@ -150,7 +165,8 @@ fn prompt(paths: &Paths) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let Some((&pin, rest)) = words.split_first() else { continue };
         let name = (!rest.is_empty()).then(|| rest.join(" "));
-        match call(&sockets(paths), &Request::Pair { pin: pin.to_owned(), address: None, name }) {
+        let request = Request::Pair { pin: pin.to_owned(), address: None, name };
+        match Running::find(paths, true).and_then(|host| host.call(&request)) {
             Ok(Response::Done(text) | Response::Failed(text)) => println!("{text}"),
             Ok(Response::Data(_)) => {}
             Err(error) => println!("{error}"),
@@ -159,7 +175,7 @@ fn prompt(paths: &Paths) {
 }
 
 fn pair(
-    paths: &Paths,
+    target: &Target<'_>,
     pin: Option<String>,
     address: Option<String>,
     name: Option<String>,
@@ -167,7 +183,7 @@ fn pair(
     let pin = match pin {
         Some(pin) => pin,
         None => {
-            let Response::Data(waiting) = call(&sockets(paths), &Request::Waiting)? else {
+            let Response::Data(waiting) = target.call(&Request::Waiting)? else {
                 bail!("the host does not say who waits");
             };
             let waiting = waiting.as_array().cloned().unwrap_or_default();
@@ -192,32 +208,42 @@ fn pair(
             line.trim().to_owned()
         }
     };
-    show(paths, &Request::Pair { pin, address, name }, |_| String::new())
+    target.show(&Request::Pair { pin, address, name }, |_| String::new())
 }
 
-/// Where a host may listen: a service and a shell do not always have the same runtime directory.
-fn sockets(paths: &Paths) -> Vec<std::path::PathBuf> {
-    let mut sockets = vec![paths.control_socket.clone()];
-    if let Some(name) = paths.control_socket.file_name() {
-        let other = paths.state_dir.join(name);
-        if !sockets.contains(&other) {
-            sockets.push(other);
+/// The host that a command is for.
+struct Target<'a> {
+    paths: &'a Paths,
+    /// What is wrong with the settings, of which a running host has read better ones.
+    trouble: Option<String>,
+}
+
+impl Target<'_> {
+    fn call(&self, request: &Request) -> anyhow::Result<Response> {
+        let found = Running::find(self.paths, self.trouble.is_none());
+        // Reading the file again says the same.
+        if let (Some(trouble), false) = (&self.trouble, matches!((&found, request), (Ok(_), Request::Reload)))
+        {
+            eprintln!("lumen: {trouble}");
+            if found.is_ok() {
+                eprintln!("lumen: the host that runs keeps the settings that it has");
+            }
         }
+        Ok(found?.call(request)?)
     }
-    sockets
-}
 
-fn show(
-    paths: &Paths,
-    request: &Request,
-    format: impl Fn(serde_json::Value) -> String,
-) -> anyhow::Result<ExitCode> {
-    match call(&sockets(paths), request)? {
-        Response::Done(text) => println!("{text}"),
-        Response::Data(value) => println!("{}", format(value)),
-        Response::Failed(text) => bail!(text),
+    fn show(
+        &self,
+        request: &Request,
+        format: impl Fn(serde_json::Value) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        match self.call(request)? {
+            Response::Done(text) => println!("{text}"),
+            Response::Data(value) => println!("{}", format(value)),
+            Response::Failed(text) => bail!(text),
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn clients_table(value: serde_json::Value) -> String {

@@ -110,8 +110,7 @@ impl Packets {
         let period = Duration::from_millis(settings.duration.millis().into());
         let mut send = send;
         let thread = std::thread::Builder::new().name("lumen-audio".into()).spawn(move || {
-            let priority = raise(Priority::RealTime);
-            tracing::debug!(?priority, "the sound's thread");
+            raise(Priority::RealTime);
             // The default slack of 50 µs is no harm here, but costs nothing to be rid of.
             let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
             work.inbox.drain();

@@ -96,7 +96,14 @@ impl Config {
         self.input.read(root.section("input")?)?;
         root.read("apps", &mut self.apps, apps)?;
         self.debug.read(root.section("debug")?)?;
-        root.finish()
+        root.finish().map_err(|error| match error {
+            // A key without its section.
+            ConfigError::UnknownKey { place, key, nearest, valid } => {
+                let nearest = in_its_section(&key).or(nearest);
+                ConfigError::UnknownKey { place, key, nearest, valid }
+            }
+            error => error,
+        })
     }
 
     /// Lays the environment over the settings.
@@ -133,6 +140,24 @@ impl Config {
         })?;
         switch("LUMEN_FFMPEG_DEBUG", ffmpeg_debug, &mut self.debug.ffmpeg)
     }
+}
+
+/// The full name of a key that stands in one of the sections of the default file, which shows them all.
+fn in_its_section(key: &str) -> Option<String> {
+    let mut section = "";
+    for line in DEFAULT_FILE.lines() {
+        let bare = line.trim_start_matches(['#', ' ']);
+        if bare.starts_with("[[") {
+            // Apps come last, as examples.
+            break;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name;
+        } else if bare.strip_prefix(key).is_some_and(|rest| rest.starts_with(" = ")) && !section.is_empty() {
+            return Some(format!("{section}.{key}"));
+        }
+    }
+    None
 }
 
 const GAIN: std::ops::RangeInclusive<f32> = 0.0..=Audio::MAX_GAIN;

@@ -204,6 +204,10 @@ fn an_unknown_key_is_answered_with_the_nearest() {
         ),
         "lumen.toml:7:1: unknown key `apps[1].nev`; did you mean `apps[1].env`?"
     );
+    // Keys without their section, also those that the default file only shows.
+    assert!(message("mdns = false\n").contains("unknown key `mdns`; did you mean `server.mdns`?"));
+    assert!(message("name = \"tv\"\n").contains("did you mean `server.name`?"));
+    assert!(message("title = \"tv\"\n").contains("valid here: server, "));
     // The first in the file is named, not the first in the alphabet.
     assert!(message("[input]\nzzz = 1\naaa = 1\n").contains("input.zzz"));
 }

@@ -80,7 +80,7 @@ impl Chooser {
     fn ladder(&self, findings: &[Finding]) -> Ladder {
         if self.requested == DisplayKind::Builtin {
             return Ladder {
-                rungs: vec![Rung { kind: DisplayKind::Builtin, reason: "set in the configuration".into() }],
+                rungs: vec![Rung { kind: DisplayKind::Builtin, reason: "as asked for".into() }],
                 passed_over: Vec::new(),
             };
         }
@@ -240,12 +240,12 @@ fn ladder(requested: DisplayKind, config: &DisplayConfig, findings: &[Finding]) 
     let mut ladder = Ladder::default();
     let mirror = config.source == VideoSource::Portal || config.topology == Topology::Mirror;
     if mirror || requested == DisplayKind::Portal {
-        let reason = "an existing monitor is asked for in the configuration".into();
+        let reason = "an existing monitor is asked for".into();
         ladder.rungs.push(Rung { kind: DisplayKind::Portal, reason });
         return ladder;
     }
     if requested != DisplayKind::Auto {
-        ladder.rungs.push(Rung { kind: requested, reason: "set in the configuration".into() });
+        ladder.rungs.push(Rung { kind: requested, reason: "as asked for".into() });
         if !matches!(state(requested), None | Some(State::Absent))
             && state(DisplayKind::Portal) == Some(&State::Ready)
         {

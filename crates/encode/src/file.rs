@@ -58,10 +58,21 @@ pub enum FileError {
     },
 }
 
+/// Shows a bad path before anything is encoded, and leaves everything as it is.
+fn try_to_write(path: &Path) -> std::io::Result<()> {
+    match File::options().write(true).create_new(true).open(path) {
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            File::options().write(true).open(path).map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 enum Output {
+    /// Nothing was written yet. A container's header, by FFmpeg's name, needs the parameter sets of the first picture.
+    Waiting(Option<&'static str>),
     Raw(BufWriter<File>),
-    /// A container, by FFmpeg's name; its header needs the parameter sets of the first picture.
-    Waiting(&'static str),
     Container(sys::Muxer),
 }
 
@@ -75,7 +86,8 @@ pub struct FileWriter {
 }
 
 impl FileWriter {
-    /// Creates (or overwrites) the file; its extension chooses the container.
+    /// Sees whether the file can be written; its extension chooses the container. A file that is there is overwritten by
+    /// the first picture, not before.
     ///
     /// # Errors
     /// [`FileError::Extension`], [`FileError::Io`].
@@ -97,13 +109,8 @@ impl FileWriter {
                 return Err(FileError::Extension { path: path.into(), codec: info.codec, raw });
             }
         };
-        let file = File::create(path).map_err(|source| FileError::Io { path: path.into(), source })?;
-        let output = match container {
-            // FFmpeg opens the file again; creating it here shows a bad path before anything is encoded.
-            Some(container) => Output::Waiting(container),
-            None => Output::Raw(BufWriter::new(file)),
-        };
-        Ok(Self { path: path.into(), info, output })
+        try_to_write(path).map_err(|source| FileError::Io { path: path.into(), source })?;
+        Ok(Self { path: path.into(), info, output: Output::Waiting(container) })
     }
 
     /// Appends one access unit, shown from `time` (since the first picture) on; times must increase.
@@ -111,7 +118,11 @@ impl FileWriter {
     /// # Errors
     /// [`FileError::NotIdr`] for a first picture that does not stand alone, else what the system or FFmpeg said.
     pub fn write(&mut self, frame: &EncodedFrame, time: Duration) -> Result<(), FileError> {
-        if let Output::Waiting(container) = self.output {
+        if let Output::Waiting(None) = self.output {
+            let file = File::create(&self.path).map_err(|source| self.io_error(source))?;
+            self.output = Output::Raw(BufWriter::new(file));
+        }
+        if let Output::Waiting(Some(container)) = self.output {
             if !frame.idr {
                 return Err(FileError::NotIdr);
             }

@@ -36,7 +36,7 @@ const ORPHAN_POLL: Duration = Duration::from_secs(1);
 pub enum AppError {
     /// The program does not exist.
     #[error(
-        "\"{title}\" needs the program {program}, which is not installed. Install it or change its command in the configuration"
+        "\"{title}\" needs the program {program}, which is not installed. Install it or name another program in its command"
     )]
     Missing {
         /// Title of the app.

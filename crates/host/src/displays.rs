@@ -56,7 +56,7 @@ impl Displays {
         let mut plan = self.chooser.plan(findings);
         if self.pattern {
             plan.effective = TEST_PATTERN.into();
-            plan.reason = "set in the configuration".into();
+            plan.reason = "as asked for".into();
         }
         plan
     }
@@ -106,7 +106,7 @@ fn pattern(mode: Mode) -> Result<VirtualOutput, DisplayError> {
         path: PathReport {
             requested: TEST_PATTERN.into(),
             effective: TEST_PATTERN.into(),
-            reason: "set in the configuration".into(),
+            reason: "as asked for".into(),
         },
         source: OutputSource::Frames(Box::new(pattern)),
         effective_mode: mode,

@@ -1,6 +1,8 @@
 //! `lumen doctor`: what this machine can do, and what is in the way, one line per finding with its remedy.
 
-use crate::{apps, displays};
+use crate::apps;
+use crate::control_socket::Running;
+use crate::displays::{self, Displays};
 use lumen_config::{Config, Environment, Paths, VideoSource};
 use lumen_display::{DisplayKind, Finding as Look, State};
 use lumen_encode::{ProbeConfig, ProbeReport, probe};
@@ -103,13 +105,25 @@ fn writable(dir: &Path) -> bool {
 }
 
 fn host(report: &mut Report, config: &Config, paths: &Paths) -> bool {
-    let running = std::os::unix::net::UnixStream::connect(&paths.control_socket).is_ok();
-    if running {
-        report.add(Grade::Good, "host", format!("running, base port {}", config.server.ports.http()));
-    } else {
-        report.add(Grade::Notice, "host", "not running; start it with: lumen serve");
+    match Running::find(paths, true) {
+        Ok(Running { identity, .. }) if identity.base_port == config.server.ports.http() => {
+            report.add(Grade::Good, "host", format!("running, base port {}", identity.base_port));
+            true
+        }
+        Ok(Running { identity, .. }) => {
+            let text = format!(
+                "running on base port {}; the configured one, {}, counts from its next start on",
+                identity.base_port,
+                config.server.ports.http()
+            );
+            report.add(Grade::Notice, "host", text);
+            false
+        }
+        Err(error) => {
+            report.add(Grade::Notice, "host", error.to_string());
+            false
+        }
     }
-    running
 }
 
 fn ports(report: &mut Report, config: &Config) {
@@ -139,15 +153,27 @@ fn ports(report: &mut Report, config: &Config) {
     }
 }
 
+/// What the next client gets, in few lines, for the log of a host that starts. Takes up to two seconds.
+pub(crate) fn outlook(displays: &Displays, config: &Config, environment: &Environment) -> Report {
+    let mut report = Report::default();
+    next_stream(&mut report, config, displays, &displays.survey());
+    pipewire(&mut report, environment);
+    report.0.retain(|finding| finding.subject == "display" || finding.grade != Grade::Good);
+    report
+}
+
+fn next_stream(report: &mut Report, config: &Config, displays: &Displays, findings: &[Look]) {
+    if config.display.source != VideoSource::TestPattern {
+        plan(report, crate::display_kind(config.display.compositor), &displays.plan(findings));
+    }
+}
+
 fn display(report: &mut Report, config: &Config, environment: &Environment, paths: &Paths) {
     match displays::of_host(config, environment, paths) {
         Ok(displays) => {
-            let requested = crate::display_kind(config.display.compositor);
             let findings = displays.survey();
-            desktops(report, config, requested, &findings);
-            if config.display.source != VideoSource::TestPattern {
-                plan(report, requested, &displays.plan(&findings));
-            }
+            desktops(report, config, crate::display_kind(config.display.compositor), &findings);
+            next_stream(report, config, &displays, &findings);
         }
         Err(error) => report.add(Grade::Problem, "display", error.to_string()),
     }

@@ -87,6 +87,9 @@ pub struct Host {
 /// Reads the configuration again.
 struct Reloader {
     file: Option<std::path::PathBuf>,
+    search_path: String,
+    /// The settings that the host was started with.
+    started: Config,
     environment: Environment,
     shared: Arc<Shared>,
 }
@@ -228,12 +231,20 @@ impl Host {
         })?;
         let reloader = Arc::new(Reloader {
             file: Some(paths.config_file.clone()).filter(|file| file.exists()),
+            search_path: environment.path.clone().unwrap_or_else(|| DEFAULT_PATH.into()),
+            started: config.clone(),
             environment,
             shared: shared.clone(),
         });
         let control_socket = ControlSocket::open(
             &paths.control_socket,
-            command_handler(shared, pairings, facts, reloader.clone()),
+            command_handler(
+                shared,
+                pairings,
+                facts,
+                reloader.clone(),
+                control_socket::Identity { config_file: paths.config_file, base_port: ports.http() },
+            ),
         )?;
         // Last: clients ask at once.
         let announcement = if config.server.mdns {
@@ -247,6 +258,14 @@ impl Host {
         } else {
             None
         };
+        // A look at the desktops takes a while, and nobody has to wait for it.
+        std::thread::Builder::new()
+            .name("lumen-outlook".into())
+            .spawn({
+                let reloader = reloader.clone();
+                move || tell_outlook(&displays, &reloader)
+            })
+            .context("starting a thread")?;
         Ok(Self {
             announcement,
             control_socket: Some(control_socket),
@@ -273,26 +292,27 @@ impl Host {
 
     /// What to tell a person who just started the host; `prompt` when PINs are taken where it runs.
     pub fn greeting(&self, prompt: bool) -> String {
-        let ports = self.reloader.shared.config().server.ports;
-        let port = match ports.http() {
-            lumen_config::Ports::DEFAULT_BASE => String::new(),
-            port => format!(" (port {port})"),
+        let addresses = network::addresses_to_type(self.reloader.shared.config().server.ports.http());
+        let address = match addresses.as_slice() {
+            [] => "its address".to_owned(),
+            addresses => format!("its address: {}", addresses.join(" or ")),
         };
+        // Not found where it is not announced.
+        let choose =
+            if self.announcement.is_some() { "choose this machine, or add it by" } else { "add it by" };
         format!(
-            "Lumen is ready as \"{}\"{port}. In Moonlight choose this machine, or add it by its address. \
-             Moonlight then shows a PIN: {} {} pair PIN",
+            "Lumen is ready as \"{}\". In Moonlight {choose} {address}. Moonlight then shows a PIN: {} {} pair PIN",
             self.name,
             if prompt { "type it here, or run:" } else { "let it in with:" },
             self.program()
         )
     }
 
-    /// Reads the configuration again; running streams keep theirs.
-    ///
-    /// # Errors
-    /// What is wrong with the file; the old settings stay then.
-    pub fn reload(&self) -> anyhow::Result<String> {
-        self.reloader.reload()
+    /// Reads the configuration again; running streams keep theirs. What is wrong with the file is logged; the old settings
+    /// stay then.
+    pub fn reload(&self) {
+        // Both are in the log.
+        let (Ok(_) | Err(_)) = self.reloader.reload();
     }
 
     /// Takes the host down: tells the clients, ends apps and outputs, closes the ports.
@@ -310,28 +330,66 @@ impl Host {
 }
 
 impl Reloader {
-    fn reload(&self) -> anyhow::Result<String> {
-        let config = Config::load(self.file.as_deref(), &self.environment)?;
-        let old = self.shared.config();
-        let restart = old.server != config.server
-            || old.display.compositor != config.display.compositor
-            || old.display.topology != config.display.topology
-            || old.display.source != config.display.source
-            || old.capture.gamescope_node != config.capture.gamescope_node
-            || old.video.codecs != config.video.codecs
-            || old.video.encryption != config.video.encryption;
-        let mut config = config;
+    /// Says what was taken in, or what is wrong; logs it too.
+    fn reload(&self) -> Result<String, String> {
+        let said = match Config::load(self.file.as_deref(), &self.environment) {
+            Ok(config) => Ok(self.take(config)),
+            Err(error) => Err(format!("the settings stay as they were: {error}")),
+        };
+        match &said {
+            Ok(text) => tracing::info!("{text}"),
+            Err(text) => tracing::warn!("{text}"),
+        }
+        said
+    }
+
+    fn take(&self, mut config: Config) -> String {
+        let waiting = self.until_restart(&config);
+        let mut said = vec![format!("Settings read, apps: {}.", config.apps.len())];
+        if !waiting.is_empty() {
+            said.push(format!("From the host's next start on: {}.", waiting.join(", ")));
+        }
+        for launch in config.apps.iter().map(app_launch).filter(|launch| !launch.command.is_empty()) {
+            if let Err(error) = apps::resolve(&launch, &self.search_path) {
+                said.push(format!("Note: {error}."));
+            }
+        }
+        said.extend(config.without_effect().into_iter().map(|sentence| format!("Note: {sentence}.")));
         // Ports are bound and codecs advertised: those stay until a restart, also in what the rest of the host reads.
-        config.server = old.server.clone();
-        let apps = config.apps.len();
+        config.server = self.shared.config().server.clone();
         self.shared.set_config(config);
-        Ok(if restart {
-            format!(
-                "Configuration read, apps: {apps}. Changes to server, codecs, encryption, gamescope_node, or to compositor, topology or source of the display need a restart."
-            )
-        } else {
-            format!("Configuration read, apps: {apps}.")
-        })
+        said.join(" ")
+    }
+
+    /// Settings that differ from those of the running host and need a restart.
+    fn until_restart(&self, new: &Config) -> Vec<&'static str> {
+        // As the host was started, not as it was last told.
+        let old = &self.started;
+        [
+            ("server.name", old.server.name != new.server.name),
+            ("server.base_port", old.server.ports != new.server.ports),
+            ("server.mdns", old.server.mdns != new.server.mdns),
+            ("server.state_dir", old.server.state_dir != new.server.state_dir),
+            ("display.compositor", old.display.compositor != new.display.compositor),
+            ("display.topology", old.display.topology != new.display.topology),
+            ("display.source", old.display.source != new.display.source),
+            ("capture.gamescope_node", old.capture.gamescope_node != new.capture.gamescope_node),
+            ("video.codecs", old.video.codecs != new.video.codecs),
+            ("video.encryption", old.video.encryption != new.video.encryption),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+}
+
+/// Logs what the next client gets, and what of it is in the way.
+fn tell_outlook(displays: &displays::Displays, reloader: &Reloader) {
+    for finding in doctor::outlook(displays, &reloader.started, &reloader.environment).0 {
+        match finding.grade {
+            doctor::Grade::Good => tracing::info!("{}", finding.text),
+            doctor::Grade::Notice | doctor::Grade::Problem => tracing::warn!("{}", finding.text),
+        }
     }
 }
 
@@ -377,8 +435,11 @@ fn command_handler(
     pairings: Arc<Pairings>,
     facts: Arc<status::Facts>,
     reloader: Arc<Reloader>,
+    identity: control_socket::Identity,
 ) -> impl Fn(Request) -> Response + Send + Sync + 'static {
     move |request| match request {
+        Request::Who => serde_json::to_value(&identity)
+            .map_or_else(|error| Response::Failed(error.to_string()), Response::Data),
         Request::Waiting => Response::Data(pairings.waiting()),
         Request::Pair { pin, address, name } => {
             match pairings.enter_pin(&pin, address.as_deref(), name.as_deref()) {
@@ -391,7 +452,7 @@ fn command_handler(
         Request::Status => Response::Data(status::collect(&shared, &facts)),
         Request::Reload => match reloader.reload() {
             Ok(text) => Response::Done(text),
-            Err(error) => Response::Failed(format!("the configuration stays as it was: {error:#}")),
+            Err(text) => Response::Failed(text),
         },
     }
 }

@@ -89,9 +89,10 @@ pub fn run(
     let mut writer = FileWriter::create(&request.out, info)?;
 
     // Dropped in this order: app, then its output, then the directory of its socket.
-    let scratch = tempdir(environment)?;
+    let scratch = Scratch::new(config, environment)?;
     let (mut output, app) = open(request, mode, config, environment, &scratch)?;
     let source = output.source.take().context("the output has no pictures")?;
+    let path = output.path.effective.clone();
 
     let encoder = EncoderConfig {
         qp_floor: config.video.qp_floor,
@@ -109,7 +110,7 @@ pub fn run(
     let pipeline = Pipeline::start(source, &encoder, PictureSettings::new(config), queue, move |news| {
         let broken = match news {
             News::Showing => return,
-            News::Lost { .. } => "the output is gone".to_owned(),
+            News::Lost { .. } => "its output is gone".to_owned(),
             News::Ended(reason) => reason.to_string(),
         };
         let _ = tell.send(broken);
@@ -155,10 +156,11 @@ pub fn run(
     }
     writer.finish()?;
     Ok(format!(
-        "{}: {frames} frames of {codec} at {mode} in {:.1} s, {:.1} Mbit/s",
+        "{}: {frames} frames of {codec} at {mode} in {:.1} s, {} kB, {:.0} kbit/s, by {path}",
         request.out.display(),
         request.seconds,
-        bytes as f64 * 8.0 / request.seconds / 1e6
+        bytes.div_ceil(1000),
+        bytes as f64 * 8.0 / request.seconds / 1e3
     ))
 }
 
@@ -190,16 +192,14 @@ fn open(
     let Some(kind) = display_kind(&request.source) else {
         bail!("\"{}\" is not a source; choose {SOURCES}", request.source);
     };
-    // Not the host's: a host that runs has layouts to restore there.
-    let state = Paths::new(None, environment, config).state_dir.join("m0");
-    let mut outputs = displays::display_config(config, environment, &scratch.0, &state);
+    let mut outputs = displays::display_config(config, environment, &scratch.sockets, &scratch.state);
     outputs.source = match request.source.as_str() {
         "test-pattern" => VideoSource::TestPattern,
         "portal" => VideoSource::Portal,
         _ => VideoSource::Virtual,
     };
     if !matches!(request.source.as_str(), "test-pattern" | "built-in") {
-        crate::files::ensure_private_dir(&state)?;
+        crate::files::ensure_private_dir(&scratch.state)?;
     }
     let display = Displays::new(kind, outputs)?;
     let host_mark = format!("m0-{}", uuid::Uuid::new_v4());
@@ -217,7 +217,7 @@ fn open(
     let context = AppContext {
         host_mark,
         path: environment.path.clone().unwrap_or_else(|| crate::DEFAULT_PATH.into()),
-        log_dir: scratch.0.join("logs"),
+        log_dir: scratch.sockets.join("logs"),
         // What is named on the command line is meant from where one stands.
         home: None,
         output_height: mode.height(),
@@ -226,19 +226,31 @@ fn open(
     Ok((output, Some(app)))
 }
 
-/// A private directory that goes with its owner.
-struct Scratch(PathBuf);
+/// Private directories that go with their owner.
+struct Scratch {
+    /// Sockets and logs.
+    sockets: PathBuf,
+    /// Journals of outputs and answers of portals: not the host's, which has layouts to restore there while it runs.
+    /// What has to be kept stays.
+    state: PathBuf,
+}
 
-fn tempdir(environment: &Environment) -> anyhow::Result<Scratch> {
-    let base = environment.temporary_dir.clone().unwrap_or_else(|| PathBuf::from("/tmp"));
-    let dir = base.join(format!("lumen-m0-{}", uuid::Uuid::new_v4()));
-    crate::files::ensure_private_dir(&dir)?;
-    Ok(Scratch(dir))
+impl Scratch {
+    fn new(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
+        let base = environment.temporary_dir.clone().unwrap_or_else(|| PathBuf::from("/tmp"));
+        let sockets = base.join(format!("lumen-m0-{}", uuid::Uuid::new_v4()));
+        crate::files::ensure_private_dir(&sockets)?;
+        Ok(Self { sockets, state: Paths::new(None, environment, config).state_dir.join("m0") })
+    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.sockets);
+        // Empty ones only.
+        for dir in self.state.ancestors().take(2) {
+            let _ = std::fs::remove_dir(dir);
+        }
     }
 }
 

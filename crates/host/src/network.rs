@@ -1,5 +1,6 @@
 //! What the host has to know of the machine's network.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 /// Hardware address of the first interface that is up, for Wake-on-LAN; zeros when there is none.
@@ -34,6 +35,31 @@ fn parse(text: &str) -> Option<[u8; 6]> {
     (parts.next().is_none() && address != [0; 6]).then_some(address)
 }
 
+/// Most addresses that a person is offered.
+const MOST_ADDRESSES: usize = 3;
+
+/// Addresses of this machine as Moonlight takes them, the port with them where it is not the usual one. IPv4 first: people
+/// type it more easily.
+pub fn addresses_to_type(base_port: u16) -> Vec<String> {
+    let found = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut addresses: Vec<IpAddr> = found
+        .iter()
+        .filter(|interface| !interface.is_loopback() && !interface.is_link_local())
+        .map(if_addrs::Interface::ip)
+        .collect();
+    addresses.sort_by_key(IpAddr::is_ipv6);
+    addresses.truncate(MOST_ADDRESSES);
+    addresses.into_iter().map(|address| to_type(address, base_port)).collect()
+}
+
+fn to_type(address: IpAddr, base_port: u16) -> String {
+    match base_port {
+        lumen_config::Ports::DEFAULT_BASE => address.to_string(),
+        // With brackets around IPv6.
+        port => SocketAddr::new(address, port).to_string(),
+    }
+}
+
 /// The machine's name, for clients to show.
 pub fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -43,6 +69,17 @@ pub fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_have_their_port_where_it_is_an_unusual_one() {
+        let [v4, v6]: [IpAddr; 2] =
+            ["192.168.1.5", "2001:db8::5"].map(|text| text.parse().expect("an address"));
+        assert_eq!(to_type(v4, 47989), "192.168.1.5");
+        assert_eq!(to_type(v4, 50000), "192.168.1.5:50000");
+        assert_eq!(to_type(v6, 47989), "2001:db8::5");
+        assert_eq!(to_type(v6, 50000), "[2001:db8::5]:50000");
+        assert!(addresses_to_type(47989).len() <= MOST_ADDRESSES);
+    }
 
     #[test]
     fn real_cards_come_before_bridges_and_interfaces_that_are_down_do_not_count() {

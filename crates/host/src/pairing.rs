@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(302);
 
 /// How long whoever entered a PIN waits to hear whether it was right; clients need a few round trips.
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(3);
+/// Digits of the PIN that every client shows (protocol text §3).
+const PIN_DIGITS: usize = 4;
 /// An address that asks to be paired is written about once in this time.
 const QUIET: Duration = Duration::from_secs(10);
 /// Addresses that are remembered for that.
@@ -123,6 +125,9 @@ impl Pairings {
     /// # Errors
     /// What that person should know.
     pub fn enter_pin(&self, pin: &str, address: Option<&str>, name: Option<&str>) -> Result<String, String> {
+        if pin.len() != PIN_DIGITS || !pin.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("\"{pin}\" is not a PIN: it is the four digits that the client shows."));
+        }
         let mut inner = self.lock();
         inner.expire();
         let waiting = inner.table.waiting(now());

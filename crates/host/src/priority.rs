@@ -1,7 +1,7 @@
 //! Asks RealtimeKit for the threads that must not be late, where the user may not put them first (`lumen_media::priority`):
 //! its service does so for desktop programs.
 
-use lumen_media::priority::Priority;
+use lumen_media::priority::{NICE, Priority, REAL_TIME};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::time::Duration;
@@ -10,9 +10,6 @@ use std::time::Duration;
 const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// For all questions together.
 const LIMIT: Duration = Duration::from_secs(3);
-/// Asked for; the service may allow less.
-const REAL_TIME: i32 = 10;
-const NICE: i32 = -10;
 /// By the names that they have in the system. The service makes only sound real-time: it wants the process killed when a
 /// real-time thread computes for too long, and what clients send must not be able to bring that about.
 const THREADS: [(&str, Priority); 6] = [
@@ -115,13 +112,14 @@ pub fn ask(system_bus: Option<&str>) {
 async fn ask_for(system_bus: &str, threads: &[(Priority, Thread)]) -> zbus::Result<()> {
     let bus = zbus::connection::Builder::address(system_bus)?.build().await?;
     let kit = RealtimeKitProxy::new(&bus).await?;
+    // The service may allow less.
     let nice = kit.min_nice_level().await?.max(NICE);
     let mut result = Ok(());
     for (wanted, thread) in threads {
         let asked = match wanted {
             Priority::RealTime => {
                 limit_computing(kit.time_max().await?);
-                let priority = kit.max_realtime_priority().await?.clamp(1, REAL_TIME).unsigned_abs();
+                let priority = kit.max_realtime_priority().await?.clamp(1, REAL_TIME.into()).unsigned_abs();
                 kit.make_thread_realtime(thread.id, priority).await
             }
             Priority::High | Priority::Usual => kit.make_thread_high_priority(thread.id, nice).await,

@@ -34,11 +34,16 @@ pub fn run(
     let lines = if request.remove {
         remove(&outputs, &granted)?
     } else {
+        // What may fail comes first: then nothing is written.
+        let grant = match request.portal {
+            true => {
+                files::ensure_private_dir(&paths.state_dir)?;
+                Some(grant(&outputs, &granted)?)
+            }
+            false => None,
+        };
         let mut lines = install(&outputs, program)?;
-        if request.portal {
-            files::ensure_private_dir(&paths.state_dir)?;
-            lines.push(grant(&outputs, &granted)?);
-        }
+        lines.extend(grant);
         lines
     };
     Ok(lines.join("\n"))
@@ -55,7 +60,9 @@ fn install(outputs: &DisplayConfig, program: &Path) -> anyhow::Result<Vec<String
         Some(true) => lines.push("KWin has noticed it.".into()),
         // The warnings say what to do.
         Some(false) => {}
-        None => lines.push("It counts from the next start of Plasma, or of Lumen in Plasma, on.".into()),
+        None => lines.push(
+            "No KWin of this session runs that program now: it counts from the next start of Plasma, or of Lumen in Plasma, on.".into(),
+        ),
     }
     lines.extend(report.warnings.into_iter().map(|warning| format!("Note: {warning}")));
     lines.push("GNOME, sway, Hyprland and gamescope need no permission.".into());

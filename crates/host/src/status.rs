@@ -170,13 +170,15 @@ pub fn for_people(status: &Value) -> String {
         if present.is_empty() { "no desktop".to_owned() } else { present.join(", ") }
     );
     let zero_copy = &status["zero_copy"];
-    let _ = writeln!(
-        out,
-        "zero_copy: asked for {}, uses {} ({})",
-        zero_copy["requested"],
-        zero_copy["effective"],
-        text(&zero_copy["reason"])
-    );
+    if zero_copy["requested"] != zero_copy["effective"] {
+        let _ = writeln!(
+            out,
+            "zero_copy: asked for {}, uses {} ({})",
+            zero_copy["requested"],
+            zero_copy["effective"],
+            text(&zero_copy["reason"])
+        );
+    }
     let _ = writeln!(out, "paired clients: {}", status["paired_clients"]);
     let sessions = status["sessions"].as_array().cloned().unwrap_or_default();
     if sessions.is_empty() {

@@ -147,7 +147,7 @@ pub enum DisplayError {
     },
     /// No such desktop runs here.
     #[error(
-        "no running {backend} was found ({looked_for}). Log into a {backend} session, or set display.compositor to `auto`"
+        "no running {backend} was found ({looked_for}). Start it, or let Lumen choose: display.compositor = \"auto\" and display.source = \"virtual\", or with lumen m0 --source virtual"
     )]
     Absent {
         /// Name of the backend.

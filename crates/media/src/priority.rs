@@ -6,9 +6,9 @@ use thread_priority::{
 };
 
 /// Below the threads of PipeWire (83 and up), which ours wait for.
-const REAL_TIME: u8 = 10;
+pub const REAL_TIME: u8 = 10;
 /// Of a thread that goes before the programs that compute, but not before what is real-time.
-const NICE: i32 = -10;
+pub const NICE: i32 = -10;
 
 /// How much before others a thread runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +24,13 @@ pub enum Priority {
 /// Has the calling thread run before others from now on, as much as `wanted` or as far as the user may (`RLIMIT_RTPRIO`,
 /// `RLIMIT_NICE`, `CAP_SYS_NICE`). Not for threads that start others, which would inherit it.
 pub fn raise(wanted: Priority) -> Priority {
-    match wanted {
+    let has = match wanted {
         Priority::RealTime if real_time() => Priority::RealTime,
         Priority::RealTime | Priority::High if high() => Priority::High,
         _ => Priority::Usual,
-    }
+    };
+    tracing::debug!(thread = std::thread::current().name(), ?wanted, ?has, "priority");
+    has
 }
 
 fn real_time() -> bool {

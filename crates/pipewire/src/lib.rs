@@ -30,7 +30,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 static SET_UP: Mutex<()> = Mutex::new(());
 
 /// Initialises the library, whose own messages appear with `RUST_LOG=pipewire=debug` only: callers say what is the matter,
-/// once, and the library says it with each attempt. Whoever makes or destroys loops, contexts, connections and streams holds this meanwhile.
+/// once, and the library says it with each attempt. Whoever makes or destroys loops, contexts, connections and streams holds
+/// this meanwhile.
 pub fn set_up() -> MutexGuard<'static, ()> {
     let guard = SET_UP.lock().unwrap_or_else(PoisonError::into_inner);
     pipewire::init();

@@ -8,8 +8,8 @@ use wayland_client::{
     Connection, Dispatch, DispatchError, EventQueue, Proxy, QueueHandle, delegate_dispatch,
 };
 
-/// The globals of a compositor. A queue's state holds it (`AsMut`) and passes the
-/// registry's events and the callbacks of [`roundtrip`] on to it by `delegate_dispatch!`.
+/// The globals of a compositor. A queue's state holds it (`AsMut`) and passes the registry's events and the callbacks of
+/// [`roundtrip`] on to it by `delegate_dispatch!`.
 #[derive(Debug, Default)]
 pub struct Globals {
     registry: Option<WlRegistry>,

@@ -145,4 +145,62 @@ fn reload_brings_new_apps() {
     let output = lab.lumen(&["reload"]);
     assert!(!output.status.success());
     assert_eq!(client.app_list().expect("list").len(), count + 1, "the old settings stay");
+    assert!(lab.log().contains("the settings stay as they were"), "{}", lab.log());
+
+    // The host that runs is still asked, and the mistake is named.
+    for command in ["status", "clients"] {
+        let output = lab.lumen(&[command]);
+        assert!(output.status.success(), "{command}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("title") && said.contains("keeps the settings"), "{command}: {said}");
+    }
+    let output = lab.lumen(&["doctor"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("PROBLEM  settings") && said.contains("title"), "{said}");
+}
+
+#[test]
+fn a_host_is_found_after_its_port_was_edited_and_says_what_waits_for_its_next_start() {
+    let lab = Lab::start("");
+    let config = std::fs::read_to_string(lab.path("config.toml")).expect("readable");
+    let edited = config.replace(&lab.base_port.to_string(), &(lab.base_port - 100).to_string());
+    assert_ne!(edited, config);
+    let app = "[[apps]]\ntitle = \"gone\"\ncommand = [\"no-such-program\"]\n";
+    std::fs::write(lab.path("config.toml"), format!("{edited}\n{app}")).expect("writable");
+    let output = lab.lumen(&["reload"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.contains("next start on: server.base_port."), "{said}");
+    assert!(said.contains("no-such-program"), "{said}");
+    assert!(!said.contains("video.codecs"), "what did not change is not named: {said}");
+    let said = String::from_utf8_lossy(&lab.lumen(&["status"]).stdout).into_owned();
+    assert!(said.contains(&format!("ports from {}", lab.base_port)), "{said}");
+}
+
+#[test]
+fn a_pin_is_four_digits() {
+    let lab = Lab::start("");
+    for pin in ["12", "abcd", "12345", "１２３４"] {
+        let output = lab.lumen(&["pair", pin]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("four digits"), "{pin}: {said}");
+    }
+}
+
+#[test]
+fn a_recording_that_fails_leaves_the_file_as_it_was() {
+    let lab = Lab::start("");
+    for name in ["old.mkv", "old.h264"] {
+        let file = lab.path(name);
+        std::fs::write(&file, "precious").expect("writable");
+        let file = file.to_string_lossy().into_owned();
+        for wrong in [["--source", "portal"], ["--", "no-such-program"]] {
+            let output = lab.lumen(&[&["m0", "--out", &file][..], &wrong].concat());
+            assert!(!output.status.success(), "{output:?}");
+            assert_eq!(std::fs::read_to_string(&file).expect("readable"), "precious");
+        }
+    }
+    let fresh = lab.path("fresh.mkv").to_string_lossy().into_owned();
+    assert!(!lab.lumen(&["m0", "--out", &fresh, "--", "no-such-program"]).status.success());
+    assert!(!std::path::Path::new(&fresh).exists());
 }

@@ -76,8 +76,7 @@ pub(super) fn serve(config: &SoundConfig, office: &Office, said: &mut Option<Str
     };
     room.ask();
     // What is captured comes on this thread. The library has started its own by now.
-    let priority = raise(Priority::RealTime);
-    tracing::debug!(?priority, "the thread that captures sound");
+    raise(Priority::RealTime);
     let result = room.turn_until_over(&entered, said);
     // Streams go back while the sink is still there.
     room.part(&entered, result.is_ok());

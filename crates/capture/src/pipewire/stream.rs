@@ -148,8 +148,8 @@ pub(crate) struct Session {
     /// Until when a node that is not there may come.
     missing: Cell<Option<Timestamp>>,
     target: NodeTarget,
-    /// The producer is let go of while nobody watches. Not by a pause: KWin and the portal of wlroots then sometimes never
-    /// send again, since a buffer on its way at that moment is lost to them.
+    /// The producer is let go of while nobody watches. Not by a pause: the portal of wlroots then sometimes never
+    /// sends again, since a buffer on its way at that moment is lost to it.
     asleep: Cell<bool>,
     /// When to let go of it.
     sleep_at: Cell<Option<Timestamp>>,

@@ -82,8 +82,12 @@ fn waiting<T>(
     config: &DisplayConfig,
     work: impl AsyncFnOnce(&zbus::Proxy<'static>) -> zbus::Result<T>,
 ) -> Result<T, DisplayError> {
-    let absent = |looked_for: String| DisplayError::Absent { backend: NAME, looked_for };
-    let address = config.session.bus_address().ok_or_else(|| absent("a session bus".to_owned()))?;
+    let absent = |what: &str| {
+        DisplayError::Other(format!(
+            "{what}, so there is no portal to set up. Run this in a session of KDE Plasma, as its user"
+        ))
+    };
+    let address = config.session.bus_address().ok_or_else(|| absent("there is no session bus"))?;
     bus::wait(NAME, "the permission store", LIMIT, async {
         let connection = bus::connect(NAME, &address).await?;
         let store = async {
@@ -99,7 +103,7 @@ fn waiting<T>(
             store.await.map_err(|error| session::explain(Failure::Bus(error), "the permission store"))?;
         work(&store).await.map_err(|error| match error {
             zbus::Error::MethodError(name, ..) if name == "org.freedesktop.DBus.Error.ServiceUnknown" => {
-                absent(format!("{STORE} on the session bus; install xdg-desktop-portal"))
+                absent("the permission store of xdg-desktop-portal is not installed")
             }
             error => session::explain(Failure::Bus(error), "the permission store"),
         })

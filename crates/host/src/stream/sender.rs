@@ -41,8 +41,7 @@ pub fn spawn(
     too_large: impl Fn() + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("lumen-send".into()).spawn(move || {
-        let priority = raise(Priority::High);
-        tracing::debug!(?priority, "the sending thread");
+        raise(Priority::High);
         // The default slack of 50 µs would be a good part of the gap between two groups of packets.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
         let mut batch = ShardBatch::new();

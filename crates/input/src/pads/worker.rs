@@ -47,8 +47,7 @@ impl Pads {
         let thread = std::thread::Builder::new().name("lumen-pads".into()).spawn({
             let inbox = inbox.clone();
             move || {
-                let priority = raise(Priority::High);
-                tracing::debug!(?priority, "the gamepads' thread");
+                raise(Priority::High);
                 worker.run(&inbox)
             }
         })?;

@@ -192,8 +192,7 @@ impl Worker {
                 Ok(mut driver) => {
                     // Not earlier: a connection may start threads, and compiles a keymap.
                     if !std::mem::replace(&mut raised, true) {
-                        let priority = raise(Priority::RealTime);
-                        tracing::debug!(?priority, "the input thread");
+                        raise(Priority::RealTime);
                     }
                     {
                         let mut shared = lock(&self.shared);

@@ -106,8 +106,7 @@ impl Drop for Reader {
 fn read(port: &UdpPort, control: &Control, mut handler: impl PortHandler) {
     let mut buffer = vec![0u8; RECEIVE_BUFFER];
     // Input comes here.
-    let priority = raise(Priority::High);
-    tracing::debug!(?priority, "a reader's thread");
+    raise(Priority::High);
     while !control.stop.load(Ordering::Acquire) {
         let mut more = false;
         for _ in 0..BURST {
