@@ -40,6 +40,8 @@ pub struct SessionSound {
     // In the order in which they go.
     stream: Option<(SessionId, StreamSound)>,
     sound: Option<Sound>,
+    /// Of the session's sink, also while there is none: the app was told it at its start.
+    sink_name: Option<String>,
 }
 
 struct StreamSound {
@@ -160,12 +162,12 @@ impl SessionSound {
         if fits {
             return;
         }
-        let name = current.flatten().map(|(name, _)| name.to_owned());
-        let name = name.unwrap_or_else(|| {
+        self.sound = None;
+        let new_name = || {
             let id = uuid::Uuid::new_v4().simple().to_string();
             format!("{SINK_PREFIX}{}", &id[..8])
-        });
-        self.sound = None;
+        };
+        let name = self.sink_name.get_or_insert_with(new_name).clone();
         let config = SoundConfig {
             runtime_dir: session_dir.map(Into::into),
             sink: (!host_audio).then_some((name, channels)),

@@ -276,22 +276,28 @@ fn without_pipewire_and_with_a_restarted_one_the_stream_goes_on() {
     assert_eq!((counts.rejected, counts.wrong_timestamps, counts.lost), (0, 0, 0), "{counts:?}");
 }
 
-#[test]
-fn an_apps_own_sound_goes_to_the_session_from_its_first_moment() {
-    let Some(session) = furnished("apps", 2) else { return };
+/// An app "tone" that plays for a minute, by the name of "player", and on the left only.
+fn app_that_plays(session: &Session, hertz: u32) -> String {
     let file = session.home().join("tone.raw");
     let second: Vec<u8> = (0..48_000u32)
         .flat_map(|frame| {
-            let sample = (f64::from(frame * 700 % 48_000) / 48_000.0 * std::f64::consts::TAU).sin() * 0.25;
+            let turn = f64::from(frame * hertz % 48_000) / 48_000.0;
+            let sample = (turn * std::f64::consts::TAU).sin() * f64::from(AMPLITUDE);
             [sample as f32, 0.0].map(f32::to_le_bytes).concat()
         })
         .collect();
     std::fs::write(&file, second.repeat(60)).expect("written");
-    let app = format!(
-        "{NO_LINGER}[[apps]]\ntitle = \"tone\"\ncommand = [\"pw-cat\", \"-p\", \"--raw\", \"--format\", \"f32\", \"--rate\", \"48000\", \
+    format!(
+        "[[apps]]\ntitle = \"tone\"\ncommand = [\"pw-cat\", \"-p\", \"--raw\", \"--format\", \"f32\", \"--rate\", \"48000\", \
          \"--channels\", \"2\", \"-P\", \"{{ node.name=player }}\", \"{}\"]\n",
         file.display()
-    );
+    )
+}
+
+#[test]
+fn an_apps_own_sound_goes_to_the_session_from_its_first_moment() {
+    let Some(session) = furnished("apps", 2) else { return };
+    let app = format!("{NO_LINGER}{}", app_that_plays(&session, 700));
     let lab = Lab::start_in(session.env(), &app);
     let client = lab.paired(0);
     let request = request(AudioRequest::default(), false);
@@ -307,6 +313,33 @@ fn an_apps_own_sound_goes_to_the_session_from_its_first_moment() {
     wait_for("the app, which nobody moved", PATIENCE, || {
         (lab.status()["sessions"][0]["audio"]["moved_streams"] == 0).then_some(())
     });
+    client.cancel().expect("cancelled");
+    wait_for("the session's sink to be gone", PATIENCE, || (session.sinks().ok()? == [ROOM]).then_some(()));
+}
+
+#[test]
+fn an_app_is_heard_in_the_room_while_the_client_wants_that_and_not_afterwards() {
+    let Some(session) = furnished("toggled", 2) else { return };
+    let app = format!("{NO_LINGER}{}", app_that_plays(&session, 700));
+    let lab = Lab::start_in(session.env(), &app);
+    let client = lab.paired(0);
+    let options = StreamOptions { keep_audio: true, ..StreamOptions::default() };
+    let [silent_room, loud_room] = [false, true]
+        .map(|play_on_host| request(AudioRequest { play_on_host, ..AudioRequest::default() }, false));
+    let mut stream = client.launch(lab.app(&client, "tone"), &silent_room, &options).expect("launched");
+    for turn in 0..2 {
+        Ear::new(&stream, &silent_room).wait_for_sound(&stream);
+        plays_to(&session, session_sink, "the app on the session's sink");
+        stream.disconnect(PATIENCE);
+        stream = client.resume(&loud_room, &options).expect("resumed");
+        Ear::new(&stream, &loud_room).wait_for_sound(&stream);
+        plays_to(&session, |sink| sink == ROOM, "the app in the room");
+        stream.disconnect(PATIENCE);
+        println!("resumed without the room, {turn}");
+        stream = client.resume(&silent_room, &options).expect("resumed");
+    }
+    Ear::new(&stream, &silent_room).wait_for_sound(&stream);
+    plays_to(&session, session_sink, "the app on the session's sink");
     client.cancel().expect("cancelled");
     wait_for("the session's sink to be gone", PATIENCE, || (session.sinks().ok()? == [ROOM]).then_some(()));
 }

@@ -6,7 +6,7 @@
 use super::SINK_PREFIX;
 use super::desk::Desk;
 use pipewire::node::{Node, NodeChangeMask, NodeListener};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 const KEY: &str = "target.object";
@@ -27,6 +27,8 @@ pub(super) struct Player {
     _node: Node,
     /// Whether it may be moved; not known before its properties came.
     movable: Rc<Cell<Option<bool>>>,
+    /// The session's sink that it plays to by its environment.
+    of_session: Rc<RefCell<Option<String>>>,
     /// What stood in the notebook before it was moved; `None` when it was not moved.
     moved: Option<Option<Target>>,
 }
@@ -34,7 +36,8 @@ pub(super) struct Player {
 impl Player {
     pub(super) fn new(node: Node, id: u32, desk: &Rc<Desk>) -> Self {
         let movable = Rc::new(Cell::new(None));
-        let (known, desk) = (movable.clone(), Rc::downgrade(desk));
+        let of_session = Rc::new(RefCell::new(None));
+        let (known, chosen, desk) = (movable.clone(), of_session.clone(), Rc::downgrade(desk));
         let listener = node
             .add_listener_local()
             .info(move |info| {
@@ -49,10 +52,10 @@ impl Player {
                     .any(|key| text(key) == "true");
                 // A filter's or loopback's own output follows the filter.
                 let linked = !text("node.link-group").is_empty();
-                // One that plays to a session's sink by its environment needs no move, and must not be moved away.
-                let ours =
-                    ["target.object", "node.target"].iter().any(|key| text(key).starts_with(SINK_PREFIX));
-                let may = !pinned && !linked && !ours;
+                let wishes = ["target.object", "node.target"].map(text);
+                let ours = wishes.into_iter().find(|wish| wish.starts_with(SINK_PREFIX));
+                *chosen.borrow_mut() = ours.map(str::to_owned);
+                let may = !pinned && !linked;
                 if known.replace(Some(may)) != Some(may)
                     && let Some(desk) = desk.upgrade()
                 {
@@ -61,7 +64,11 @@ impl Player {
                 }
             })
             .register();
-        Self { _listener: listener, _node: node, movable, moved: None }
+        Self { _listener: listener, _node: node, movable, of_session, moved: None }
+    }
+
+    fn may_move(&self) -> bool {
+        self.movable.get() == Some(true)
     }
 }
 
@@ -73,17 +80,22 @@ impl Desk {
         let mut count = 0;
         for (id, player) in self.players.borrow_mut().iter_mut() {
             let current = self.targets.borrow().get(id).cloned();
-            if player.moved.is_none() && player.movable.get() == Some(true) {
-                let of_session = current.as_ref().filter(|target| target.value.starts_with(SINK_PREFIX));
+            let of_session = player.of_session.borrow();
+            // Another session's must not be moved away. One of this session's is told all the same: its sink may have
+            // been gone meanwhile, and the session manager does not take it back by itself.
+            let ours = of_session.as_deref() == Some(sink);
+            let away = !ours && of_session.as_ref().is_some_and(|name| self.has_sink(name));
+            if player.moved.is_none() && player.may_move() && !away {
+                let noted = current.as_ref().filter(|target| target.value.starts_with(SINK_PREFIX));
                 // What another session has stays there; what a killed host left is nothing to go back to.
-                if of_session.is_some_and(|target| self.has_sink(&target.value)) {
+                if noted.is_some_and(|target| self.has_sink(&target.value)) {
                     continue;
                 }
                 notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
                 player.moved = Some(current.filter(|target| !target.value.starts_with(SINK_PREFIX)));
             }
             // One whose own wish was not known at once goes there anyway.
-            count += usize::from(player.moved.is_some() && player.movable.get() == Some(true));
+            count += usize::from(player.moved.is_some() && player.may_move() && !ours);
         }
         count
     }
