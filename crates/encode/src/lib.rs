@@ -38,6 +38,7 @@ mod scale;
 mod software;
 #[allow(unsafe_code, reason = "FFmpeg is a C library; every handle is an owned type here")]
 mod sys;
+mod view;
 
 pub use convert::{ConvertError, Converter};
 pub use encoder::{EncodedFrame, Encoder, EncoderConfig, Preset};
@@ -46,6 +47,7 @@ pub use file::{FileError, FileWriter, StreamInfo};
 pub use planes::{Planes, PlanesPool};
 pub use probe::{ProbeConfig, ProbeReport, probe};
 pub use scale::{Area, Placement, ScaleError, Scaler};
+pub use view::View;
 
 /// Version of the FFmpeg libraries in use, for example `59.37.100 (5.1.6)`.
 pub fn ffmpeg_version() -> String {

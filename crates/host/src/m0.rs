@@ -109,7 +109,7 @@ pub fn run(
     let (tell, told) = mpsc::channel();
     let pipeline = Pipeline::start(source, &encoder, PictureSettings::new(config), queue, move |news| {
         let broken = match news {
-            News::Showing => return,
+            News::Showing | News::Viewed(_) => return,
             News::Lost { .. } => "its output is gone".to_owned(),
             News::Ended(reason) => reason.to_string(),
         };

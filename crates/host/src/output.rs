@@ -2,11 +2,12 @@
 
 use lumen_capture::CaptureConfig;
 use lumen_display::DisplayKind;
+use lumen_encode::View;
 use lumen_media::display::{Pulse, SetMode, SourceReport};
 use lumen_media::slot::Receiver;
 use lumen_media::{
     AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputReport, InputSink, Mode,
-    PathReport, Timestamp, VirtualDisplay, VirtualOutput, clock,
+    PathReport, Timestamp, TouchPhase, VirtualDisplay, VirtualOutput, clock,
 };
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -164,13 +165,36 @@ impl Drop for Output {
 
 /// Where a client's input goes: to its output, or nowhere while there is none.
 #[derive(Default)]
-pub struct InputSwitch(RwLock<Option<Arc<dyn InputSink>>>);
+pub struct InputSwitch {
+    sink: RwLock<Option<Arc<dyn InputSink>>>,
+    view: RwLock<View>,
+}
 
 impl InputSwitch {
     /// Sends input to `sink` from now on.
     pub fn connect(&self, sink: Option<Arc<dyn InputSink>>) {
-        let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), sink);
+        let old = std::mem::replace(&mut *self.sink.write().unwrap_or_else(PoisonError::into_inner), sink);
         drop(old);
+    }
+
+    /// Says where the output lies in the stream's picture, which is what clients point at.
+    pub fn view(&self, view: View) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    fn on_output(&self, event: InputEvent) -> InputEvent {
+        let locate = |x, y| self.view.read().unwrap_or_else(PoisonError::into_inner).locate(x, y);
+        match event {
+            InputEvent::PointerAbsolute { x, y } => {
+                let (x, y) = locate(x, y);
+                InputEvent::PointerAbsolute { x, y }
+            }
+            InputEvent::Touch { id, phase: phase @ (TouchPhase::Down | TouchPhase::Move), x, y } => {
+                let (x, y) = locate(x, y);
+                InputEvent::Touch { id, phase, x, y }
+            }
+            event => event,
+        }
     }
 }
 
@@ -180,13 +204,13 @@ impl InputSink for InputSwitch {
     }
 
     fn deliver(&self, event: InputEvent, received: Timestamp) {
-        if let Some(sink) = &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            sink.deliver(event, received);
+        if let Some(sink) = &*self.sink.read().unwrap_or_else(PoisonError::into_inner) {
+            sink.deliver(self.on_output(event), received);
         }
     }
 
     fn report(&self) -> InputReport {
-        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.sink.read().unwrap_or_else(PoisonError::into_inner) {
             Some(sink) => sink.report(),
             None => InputReport::default(),
         }

@@ -23,6 +23,6 @@ mod wlroots;
 
 pub use kwin::{KwinTarget, kwin};
 pub use libei::{Beyond, LibeiTarget, Place, Socket, Typist, libei};
-pub use mapper::{Accept, Dropped, Mapper, Placement};
+pub use mapper::{Accept, Dropped, Mapper};
 pub use sink::InputError;
 pub use wlroots::{WlrootsTarget, wlroots};

@@ -25,38 +25,6 @@ impl Default for Accept {
     }
 }
 
-/// Where the output lies in the streamed picture, in fractions of the picture. They differ when the stream has bars
-/// beside the output.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Placement {
-    left: f64,
-    top: f64,
-    width: f64,
-    height: f64,
-}
-
-impl Placement {
-    /// The output fills the picture.
-    pub const FULL: Self = Self { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
-
-    /// An output of `output` pixels, scaled into the middle of a picture of `picture` pixels without being distorted.
-    /// Sizes are width and height; with a zero among them the output fills the picture.
-    pub fn centred(picture: (u32, u32), output: (u32, u32)) -> Self {
-        let [pw, ph, ow, oh] = [picture.0, picture.1, output.0, output.1].map(f64::from);
-        let scale = (pw / ow).min(ph / oh);
-        let (width, height) = (ow * scale / pw, oh * scale / ph);
-        if !(width > 0.0 && height > 0.0) {
-            return Self::FULL;
-        }
-        Self { left: (1.0 - width) / 2.0, top: (1.0 - height) / 2.0, width, height }
-    }
-
-    /// A place of the picture as a place of the output, kept inside it.
-    fn locate(&self, x: f64, y: f64) -> (f64, f64) {
-        (((x - self.left) / self.width).clamp(0.0, 1.0), ((y - self.top) / self.height).clamp(0.0, 1.0))
-    }
-}
-
 /// A modifier, the key that stands for it, and its twin on the other side.
 const MODIFIERS: [(Modifiers, u16, u16); 4] = [
     (Modifiers::SHIFT, KEY_LEFTSHIFT, KEY_RIGHTSHIFT),
@@ -82,7 +50,6 @@ pub struct Dropped {
 pub struct Mapper {
     sink: Arc<dyn InputSink>,
     accept: Accept,
-    placement: Placement,
     keys: BTreeSet<u16>,
     buttons: BTreeSet<u16>,
     contacts: Contacts,
@@ -92,23 +59,17 @@ pub struct Mapper {
 }
 
 impl Mapper {
-    /// A mapper for the sink of one output; the output fills the picture.
+    /// A mapper for the sink of one output. Places are those of the streamed picture.
     pub fn new(sink: Arc<dyn InputSink>, accept: Accept) -> Self {
         Self {
             sink,
             accept,
-            placement: Placement::FULL,
             keys: BTreeSet::new(),
             buttons: BTreeSet::new(),
             contacts: Contacts::default(),
             dropped: Dropped::default(),
             received: None,
         }
-    }
-
-    /// Says where the output lies in the picture.
-    pub fn place(&mut self, placement: Placement) {
-        self.placement = placement;
     }
 
     /// What had no effect so far.
@@ -249,10 +210,8 @@ impl Mapper {
             self.dropped.invalid += 1;
             return;
         }
-        // Not clamped before the bars are taken off: beside the picture is beside the output, too.
-        let fraction = |at: i16, last: i16| f64::from(at) / f64::from(last);
-        let (x, y) = self.placement.locate(fraction(x, width), fraction(y, height));
-        self.send(InputEvent::PointerAbsolute { x, y });
+        let fraction = |at: i16, last: i16| (f64::from(at) / f64::from(last)).clamp(0.0, 1.0);
+        self.send(InputEvent::PointerAbsolute { x: fraction(x, width), y: fraction(y, height) });
     }
 
     fn button(&mut self, code: u16, pressed: bool) {
@@ -304,11 +263,16 @@ impl Mapper {
 
     fn touch(&self, id: u32, phase: TouchPhase, x: f32, y: f32) {
         let (x, y) = match phase {
-            TouchPhase::Down | TouchPhase::Move => self.placement.locate(x.into(), y.into()),
+            TouchPhase::Down | TouchPhase::Move => (inside(x), inside(y)),
             TouchPhase::Up | TouchPhase::Cancel => (0.0, 0.0),
         };
         self.send(InputEvent::Touch { id, phase, x, y });
     }
+}
+
+/// A place of the picture, kept inside it.
+fn inside(at: f32) -> f64 {
+    f64::from(at).clamp(0.0, 1.0)
 }
 
 impl Drop for Mapper {

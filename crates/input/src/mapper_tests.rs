@@ -148,23 +148,6 @@ fn positions_are_clamped_and_cover_both_edges() {
 }
 
 #[test]
-fn bars_beside_the_output_are_taken_off() {
-    let (mut mapper, sink) = mapper();
-    // 4:3 in the middle of 16:9: an eighth of the width is bar on each side.
-    mapper.place(Placement::centred((1600, 900), (1024, 768)));
-    for (x, expected) in [(0.0, 0.0), (0.125, 0.0), (0.5, 0.5), (0.3125, 0.25), (0.875, 1.0), (1.0, 1.0)] {
-        mapper.handle(&touch(TouchEvent::Down, 3, x, 0.75));
-        let (seen_x, seen_y) = match sink.take().as_slice() {
-            [InputEvent::Touch { x, y, .. }] => (*x, *y),
-            other => panic!("one touch was expected, not {other:?}"),
-        };
-        assert!((seen_x - expected).abs() < 1e-9 && (seen_y - 0.75).abs() < 1e-9, "{x} became {seen_x}");
-    }
-    assert_eq!(Placement::centred((0, 900), (1024, 768)), Placement::FULL);
-    assert_eq!(Placement::centred((1920, 1080), (1920, 1080)), Placement::FULL);
-}
-
-#[test]
 fn the_largest_scroll_does_not_overflow() {
     let (mut mapper, sink) = mapper();
     mapper.handle(&InputPacket::Scroll { amount: i16::MIN });

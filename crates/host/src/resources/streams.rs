@@ -7,6 +7,7 @@ use crate::sound::Wanted;
 use crate::stream::pipeline::News;
 use crate::stream::{PictureSettings, Stream, StreamSettings, encoder_config, packetizer_config};
 use crate::supervisor::{Routes, Shared};
+use lumen_encode::View;
 use lumen_gamestream::api::ApiError;
 use lumen_gamestream::control::ControlCipher;
 use lumen_gamestream::sdp::{ClientFeatures, StreamParameters};
@@ -47,8 +48,11 @@ impl Resources {
         let settings = StreamSettings { fec_percent, pictures: PictureSettings::new(&config) };
         let Routes { video: route, audio: sound_route } = shared.routes(session).unwrap_or_default();
         let events = shared.reporter();
+        let input = self.input.clone();
+        input.view(View::FULL);
         let news = move |news: News| {
             let event = match news {
+                News::Viewed(view) => return input.view(view),
                 News::Lost { hung } => Event::SourceLost(session, hung),
                 News::Showing => Event::Showing(session),
                 News::Ended(reason) => {

@@ -2,7 +2,7 @@
 
 use super::pipeline::{News, Shared};
 use super::vigil::Vigil;
-use lumen_encode::{Converter, EncoderConfig, Planes, PlanesPool, Scaler};
+use lumen_encode::{Converter, EncoderConfig, Planes, PlanesPool, Scaler, View};
 use lumen_media::display::SourceReport;
 use lumen_media::slot::{Sender, Wait, Waker};
 use lumen_media::{Frame, FrameSource, Timestamp, clock};
@@ -127,6 +127,7 @@ pub(super) struct Convert {
     generation: u64,
     /// Size of the newest picture: another one means that the format was negotiated anew.
     shape: (u32, u32),
+    view: View,
     reported: Option<Timestamp>,
     said_scaled: bool,
 }
@@ -149,6 +150,7 @@ impl Convert {
             out,
             generation: 0,
             shape: (0, 0),
+            view: View::FULL,
             reported: None,
             said_scaled: false,
         }
@@ -199,14 +201,25 @@ impl Convert {
             let taken = clock::now();
             let shape = (frame.width, frame.height);
             if self.reported.is_none_or(|at| taken.since(at) >= REPORT_PERIOD) || shape != self.shape {
-                self.shape = shape;
                 self.reported = Some(taken);
                 self.report(source);
             }
+            self.see(shape);
             let Some(converted) = self.convert(frame, taken) else { continue };
             if self.out.send(converted).is_err() {
                 return Pause::Stopping;
             }
+        }
+    }
+
+    /// Says where pictures of this size lie in the stream's, once.
+    fn see(&mut self, shape: (u32, u32)) {
+        if std::mem::replace(&mut self.shape, shape) == shape {
+            return;
+        }
+        let view = View::new(shape, self.size);
+        if std::mem::replace(&mut self.view, view) != view {
+            (self.shared.news)(News::Viewed(view));
         }
     }
 

@@ -12,7 +12,7 @@
 use super::PictureSettings;
 use super::cadence::Cadence;
 use super::convert::{Convert, Converted, Intake};
-use lumen_encode::{EncodeError, Encoder, EncoderConfig, Planes};
+use lumen_encode::{EncodeError, Encoder, EncoderConfig, Planes, View};
 use lumen_gamestream::control::Termination;
 use lumen_media::display::SourceReport;
 use lumen_media::slot::{Wait, Waker, slot};
@@ -39,6 +39,8 @@ pub enum News {
     },
     /// The first access unit of a source was handed on.
     Showing,
+    /// Pictures of another size come, which lie elsewhere in the stream's.
+    Viewed(View),
     /// The pipeline cannot go on. Said once, and last.
     Ended(PipelineEnd),
 }
