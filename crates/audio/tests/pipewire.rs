@@ -336,6 +336,30 @@ fn without_a_sink_there_is_silence_and_a_sink_that_vanishes_comes_back() {
 }
 
 #[test]
+fn a_missing_session_manager_is_named_and_one_that_starts_again_moves_programs_again() {
+    let Some(session) = session("unmanaged") else { return };
+    session.make_sink("room", 2, 48_000).expect("a sink");
+    session.choose_sink("room").expect("chosen");
+    let _tones = play(&session, "player", 2);
+    let sound = start(&session, Some(Channels::Stereo));
+    let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    for _ in 0..2 {
+        ear.wait_for_sound();
+        wait_for("the player on the session's sink", LIMIT, || {
+            (session.linked_to("player").ok()? == [NAME]).then_some(())
+        })
+        .expect("moved");
+        session.stop_wireplumber();
+        let named = || sound.report().problem.filter(|cause| cause.contains("session manager"));
+        wait_for("the cause", LIMIT, named).expect("told");
+        wait_for("silence", LIMIT, || ear.is_silent().then_some(())).expect("silence");
+        session.start_pipewire().expect("WirePlumber starts");
+    }
+    ear.wait_for_sound();
+    ear.assert_tones(f64::from(AMPLITUDE), &of_channels(2));
+}
+
+#[test]
 fn what_was_captured_before_is_not_played() {
     let Some(session) = session("drained") else { return };
     let sound = start(&session, Some(Channels::Stereo));

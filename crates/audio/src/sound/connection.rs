@@ -29,6 +29,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// A sink that takes longer is reported as missing.
 const SINK_WITHIN: Duration = Duration::from_secs(3);
+const NO_MANAGER: &str =
+    "PipeWire has no session manager, which links programs to sinks: systemctl --user start wireplumber";
+const NO_SINK: &str = "PipeWire has no sink";
 /// How often the loop looks at what has no event.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -73,6 +76,7 @@ pub(super) fn serve(config: &SoundConfig, office: &Office, said: &mut Option<Str
         moving: false,
         silent: None,
         began: clock::now(),
+        managed_at: clock::now(),
     };
     room.ask();
     // What is captured comes on this thread. The library has started its own by now.
@@ -128,6 +132,8 @@ struct Room<'a> {
     /// Why there is no sound, as was said last.
     silent: Option<String>,
     began: Timestamp,
+    /// When a session manager was last seen, or sound flowed all the same.
+    managed_at: Timestamp,
 }
 
 impl Room<'_> {
@@ -266,13 +272,19 @@ impl Room<'_> {
             None => self.desk.default.borrow().clone().filter(|name| self.desk.has_sink(name)),
         };
         let flowing = self.capture.as_ref().is_some_and(|running| running.listening.facts().flowing.get());
+        let managed = self.desk.notebook.borrow().is_some();
+        if flowing || managed {
+            self.managed_at = clock::now();
+        }
         let problem = if flowing {
             None
+        } else if !managed && clock::now().since(self.managed_at) > SINK_WITHIN {
+            Some(NO_MANAGER.to_owned())
         } else if self.config.sink.is_some() && own.is_none() {
             (clock::now().since(self.began) > SINK_WITHIN)
                 .then(|| "PipeWire did not make the session's sink".to_owned())
         } else if source.is_none() {
-            Some("PipeWire has no sink; is a session manager such as WirePlumber running?".to_owned())
+            Some(if managed { NO_SINK } else { NO_MANAGER }.to_owned())
         } else {
             None
         };

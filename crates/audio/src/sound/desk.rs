@@ -25,6 +25,8 @@ pub(super) struct Desk {
     pub(super) default: RefCell<Option<String>>,
     /// The session manager's notebook, and who listens to it; the listener goes first.
     pub(super) notebook: RefCell<Option<(MetadataListener, Metadata)>>,
+    /// Its id.
+    notebook_id: Cell<Option<u32>>,
     /// Something changed since the last look.
     pub(super) news: Cell<bool>,
 }
@@ -54,8 +56,13 @@ impl Desk {
         match object.type_ {
             ObjectType::Metadata if text("metadata.name") == "default" => {
                 if let Ok(metadata) = registry.bind::<Metadata, _>(object) {
+                    // Of a session manager that was started again: what stood in the old one is gone, our moves too.
+                    desk.targets.borrow_mut().clear();
+                    desk.players.borrow_mut().values_mut().for_each(Player::forget_move);
                     let listener = Self::read(desk, &metadata);
-                    *desk.notebook.borrow_mut() = Some((listener, metadata));
+                    desk.notebook_id.set(Some(object.id));
+                    let old = desk.notebook.borrow_mut().replace((listener, metadata));
+                    drop(old);
                 }
             }
             ObjectType::Node if text("media.class").starts_with("Audio/Sink") => {
@@ -77,7 +84,13 @@ impl Desk {
         // Dropped after the borrow has ended: its listener may say something.
         let player = self.players.borrow_mut().remove(&id);
         self.targets.borrow_mut().remove(&id);
-        if sink || player.is_some() {
+        let notebook = self.notebook_id.get() == Some(id);
+        if notebook {
+            self.notebook_id.set(None);
+            let old = self.notebook.borrow_mut().take();
+            drop(old);
+        }
+        if sink || player.is_some() || notebook {
             self.news.set(true);
         }
     }

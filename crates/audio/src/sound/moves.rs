@@ -67,6 +67,11 @@ impl Player {
         Self { _listener: listener, _node: node, movable, of_session, moved: None }
     }
 
+    /// Nobody remembers that it was moved.
+    pub(super) fn forget_move(&mut self) {
+        self.moved = None;
+    }
+
     fn may_move(&self) -> bool {
         self.movable.get() == Some(true)
     }

@@ -54,7 +54,7 @@ impl Inbox {
             state.notes.push_back(Note::Connect(send));
             state.connection
         });
-        PadInput { inbox: self.clone(), connection, held: 0 }
+        PadInput { inbox: self.clone(), connection, held: 0, moved: false }
     }
 
     pub fn disconnect(&self) {
@@ -148,6 +148,9 @@ pub struct PadInput {
     connection: u64,
     /// A bit per gamepad of which something is held.
     held: u16,
+    /// A finger or a motion sensor's sample came since the last release. Whether the finger was lifted and the hand is
+    /// still is not followed: to let go once too often harms nothing.
+    moved: bool,
 }
 
 impl PadInput {
@@ -160,18 +163,20 @@ impl PadInput {
             let bit = 1 << state.controller;
             self.held = if is_neutral(state) { self.held & !bit } else { self.held | bit };
         }
+        self.moved |= matches!(packet, PadPacket::Touch(_) | PadPacket::Motion(_));
         self.inbox.push(self.connection, packet);
         true
     }
 
-    /// Whether a button, stick or trigger of any gamepad is held.
+    /// Whether a button, stick or trigger of any gamepad is held, or may still be touched or turned.
     pub fn holds_anything(&self) -> bool {
-        self.held != 0
+        self.held != 0 || self.moved
     }
 
     /// Lets go of everything: what a client that is gone cannot do itself.
     pub fn release_all(&mut self) {
         self.held = 0;
+        self.moved = false;
         self.inbox.release(self.connection);
     }
 }

@@ -114,4 +114,15 @@ fn what_is_held_is_known() {
     assert!(input.holds_anything());
     input.release_all();
     assert!(!input.holds_anything());
+    // A game goes on turning by the last sample of a client that is gone.
+    input.handle(&InputPacket::Motion(Motion {
+        controller: 0,
+        sensor: MotionSensor::Gyroscope,
+        x: 1.0,
+        y: 0.0,
+        z: 0.0,
+    }));
+    assert!(input.holds_anything());
+    input.release_all();
+    assert!(!input.holds_anything());
 }
