@@ -2,6 +2,7 @@
 
 use crate::apps::{AppContext, RunningApp};
 use crate::displays::{self, Displays};
+use crate::files::InstanceLock;
 use crate::output::Output;
 use crate::processes::HOST_MARK;
 use crate::stream::PictureSettings;
@@ -89,8 +90,8 @@ pub fn run(
     let mut writer = FileWriter::create(&request.out, info)?;
 
     // Dropped in this order: app, then its output, then the directory of its socket.
-    let scratch = Scratch::new(config, environment)?;
-    let (mut output, app) = open(request, mode, config, environment, &scratch)?;
+    let mut scratch = Scratch::new(config, environment)?;
+    let (mut output, app) = open(request, mode, config, environment, &mut scratch)?;
     let source = output.source.take().context("the output has no pictures")?;
     let path = output.path.effective.clone();
 
@@ -187,7 +188,7 @@ fn open(
     mode: Mode,
     config: &Config,
     environment: &Environment,
-    scratch: &Scratch,
+    scratch: &mut Scratch,
 ) -> anyhow::Result<(Output, Option<RunningApp>)> {
     let Some(kind) = display_kind(&request.source) else {
         bail!("\"{}\" is not a source; choose {SOURCES}", request.source);
@@ -200,6 +201,11 @@ fn open(
     };
     if !matches!(request.source.as_str(), "test-pattern" | "built-in") {
         crate::files::ensure_private_dir(&scratch.state)?;
+        scratch.lock = InstanceLock::acquire(&scratch.state)?;
+        if scratch.lock.is_none() {
+            // What one of them finds there it would take for what a killed one left.
+            bail!("another lumen m0 records from a desktop; wait for its end");
+        }
     }
     let display = Displays::new(kind, outputs)?;
     let host_mark = format!("m0-{}", uuid::Uuid::new_v4());
@@ -233,6 +239,8 @@ struct Scratch {
     /// Journals of outputs and answers of portals: not the host's, which has layouts to restore there while it runs.
     /// What has to be kept stays.
     state: PathBuf,
+    /// While a desktop is recorded.
+    lock: Option<InstanceLock>,
 }
 
 impl Scratch {
@@ -240,7 +248,8 @@ impl Scratch {
         let base = environment.temporary_dir.clone().unwrap_or_else(|| PathBuf::from("/tmp"));
         let sockets = base.join(format!("lumen-m0-{}", uuid::Uuid::new_v4()));
         crate::files::ensure_private_dir(&sockets)?;
-        Ok(Self { sockets, state: Paths::new(None, environment, config).state_dir.join("m0") })
+        let state = Paths::new(None, environment, config).state_dir.join("m0");
+        Ok(Self { sockets, state, lock: None })
     }
 }
 

@@ -97,18 +97,38 @@ impl Runtime {
         }
     }
 
-    /// Carries out what is queued, unless the resources are in use: then their user does it, or [`Runtime::look`].
+    /// Carries out what is queued, unless the resources are in use: then their user does it, or [`Runtime::look`]. What
+    /// starts something, which may take a desktop many seconds, is left to the request that wants it: it is about to
+    /// [`Runtime::work`].
     pub fn kick(&self, shared: &Arc<Shared>) {
         while self.has_work() {
             let Some(resources) = self.try_lock() else { return };
-            self.carry_out(resources, Hurry::Supervisor, shared);
+            if !self.carry_out(resources, Hurry::Supervisor, shared) {
+                return;
+            }
         }
     }
 
-    fn carry_out(&self, mut resources: MutexGuard<'_, Resources>, hurry: Hurry, shared: &Arc<Shared>) {
+    /// False when something is left to a request's thread.
+    fn carry_out(
+        &self,
+        mut resources: MutexGuard<'_, Resources>,
+        hurry: Hurry,
+        shared: &Arc<Shared>,
+    ) -> bool {
+        let mut all = true;
         loop {
             // Not in the loop's head: the lock must not be held while work is carried out.
-            let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = {
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let starts = queue.front().is_some_and(Work::starts_something);
+                if starts && hurry == Hurry::Supervisor {
+                    all = false;
+                    None
+                } else {
+                    queue.pop_front()
+                }
+            };
             let Some(work) = next else { break };
             tracing::debug!(client = %self.client, ?work, "effect");
             resources.carry_out(work, self.client, hurry, shared);
@@ -119,6 +139,7 @@ impl Runtime {
             // Only now: whoever looks must find the resources free.
             shared.event(Event::LookAgain);
         }
+        all
     }
 
     /// Why a run could not start, if it could not.
@@ -166,6 +187,13 @@ impl Runtime {
 
     fn lock(&self) -> MutexGuard<'_, Resources> {
         self.resources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    /// Whether it may make an output, and so wait for a desktop.
+    fn starts_something(&self) -> bool {
+        matches!(self, Self::Effect(Effect::StartApp { .. } | Effect::StartStream { .. }))
     }
 }
 

@@ -164,7 +164,9 @@ impl State {
 
     /// When [`State::advance`] has something to do although nothing happens.
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.not_before.filter(|_| self.active && self.shot.is_none())
+        // One that waits for memory has nothing under way either.
+        let idle = self.shot.as_ref().is_none_or(|shot| shot.offered && shot.lease.is_none());
+        self.not_before.filter(|_| self.active && idle)
     }
 
     fn output(&self) -> Option<&Output> {

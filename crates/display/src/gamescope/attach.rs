@@ -2,7 +2,7 @@
 
 use super::dump::Node;
 use super::{input, marks, report, source};
-use crate::DisplayConfig;
+use crate::{DisplayConfig, pulse};
 use lumen_media::{Mode, VirtualOutput};
 
 /// What its apps carry and a new one needs.
@@ -23,6 +23,8 @@ pub(super) fn output(config: &DisplayConfig, node: &Node, mode: Mode) -> Virtual
     let inside = app_environment(node.pid);
     let socket = inside.iter().find(|(name, _)| name == "LIBEI_SOCKET").map(|(_, value)| value.clone());
     let pid = node.pid;
+    let display = inside.iter().find(|(name, _)| name == "GAMESCOPE_WAYLAND_DISPLAY");
+    let pulse = display.and_then(|(_, name)| pulse::of(&config.session.runtime_dir.join(name)));
     env.extend(inside);
     if let Some(address) = config.session.bus_address() {
         env.push(("DBUS_SESSION_BUS_ADDRESS".to_owned(), address));
@@ -32,7 +34,7 @@ pub(super) fn output(config: &DisplayConfig, node: &Node, mode: Mode) -> Virtual
         source: source(node.id, node.size),
         effective_mode,
         input: input::sink(config, effective_mode, socket.as_deref(), move |listener| Some(listener) == pid),
-        pulse: None,
+        pulse,
         env,
         set_mode: None,
         lasting: true,

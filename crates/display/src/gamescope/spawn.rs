@@ -5,7 +5,7 @@ use super::log::Said;
 use super::process::{Contained, Keepalive, Mark, Record, Spawned};
 use super::{JOURNAL, NAME, QUESTION, input, report, source, tool};
 use crate::journal::Entry;
-use crate::{DisplayConfig, SessionEnvironment};
+use crate::{DisplayConfig, SessionEnvironment, pulse};
 use lumen_media::{AppLaunch, DisplayError, Mode, VirtualOutput, clock};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub(super) fn output(
             let owns = move |pid| owner.upgrade().is_some_and(|spawned| spawned.owns(pid));
             input::sink(config, effective_mode, socket.as_deref(), owns)
         },
-        pulse: None,
+        pulse: said.socket.as_ref().and_then(|name| pulse::of(&config.session.runtime_dir.join(name))),
         env: environment(&config.session, &said),
         set_mode: None,
         lasting: false,

@@ -245,11 +245,37 @@ impl Drop for Output {
                 }
             }
             Err(error) => {
-                tracing::warn!(output = self.before.name, %error, "an output cannot be removed; the next start tries again");
+                tracing::warn!(output = self.before.name, %error, "an output stays in Hyprland until that answers");
+                retry(self.instance.clone(), self.before.clone(), self.entry.take());
             }
         }
     }
 }
+
+/// Tries again and again, on a thread of its own, until Hyprland answers or is gone, or the host ends: its next start finds
+/// the journal.
+fn retry(instance: Instance, before: Before, entry: Option<Entry>) {
+    let tries = move || {
+        for _ in 0..RETRIES {
+            std::thread::sleep(RETRY);
+            let one = arranging();
+            let over = restore(&instance, &before).is_ok() || !instance.is_alive();
+            drop(one);
+            if over {
+                tracing::info!(output = before.name, "the output is removed from Hyprland");
+                return entry.into_iter().for_each(Entry::done);
+            }
+        }
+        tracing::warn!(output = before.name, "an output stays in Hyprland until the next start");
+    };
+    if let Err(error) = std::thread::Builder::new().name("lumen-undo".into()).spawn(tries) {
+        tracing::warn!(%error, "no thread to remove an output later");
+    }
+}
+
+/// How long after a removal that Hyprland did not carry out it is tried again, and how often.
+const RETRY: Duration = Duration::from_secs(2);
+const RETRIES: u32 = 300;
 
 /// Puts the monitors back and removes the output. Done again it changes nothing.
 pub(super) fn restore(instance: &Instance, before: &Before) -> Result<(), DisplayError> {

@@ -86,12 +86,14 @@ struct Missing {
     silent: Option<PathBuf>,
 }
 
-/// KWin's socket, and a connection that knows its globals. `limit` is for all sockets together.
+/// KWin's socket, and a connection that knows its globals. `limit` is for all sockets together, the same for each: one
+/// whose compositor hangs takes nothing from the others.
 fn find(config: &DisplayConfig, limit: Duration) -> Result<(PathBuf, Link), Missing> {
-    let until = Until::within(limit);
+    let sockets = config.session.wayland_sockets();
+    let each = limit / u32::try_from(sockets.len()).unwrap_or(1).max(1);
     let mut silent = None;
-    for socket in config.session.wayland_sockets() {
-        match Link::open(&socket, until) {
+    for socket in sockets {
+        match Link::open(&socket, Until::within(each)) {
             Ok(link) if link.state.is_kwin() => return Ok((socket, link)),
             Ok(_) => {}
             Err(stopped) => {

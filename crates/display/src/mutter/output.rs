@@ -4,11 +4,11 @@ use super::display_config::{self, Head, until};
 use super::peer::{DESKTOP, Peer};
 use super::session::{self, Offer, Session};
 use super::topology::{Desk, desk_of};
-use super::{NAME, find, input, surroundings};
+use super::{CREATE_LIMIT, NAME, find, input, mend, surroundings};
 use crate::{DisplayConfig, bus, pulse};
 use lumen_media::{
     AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest,
-    VirtualOutput,
+    VirtualOutput, clock,
 };
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -21,6 +21,11 @@ use zbus::export::ordered_stream::OrderedStreamExt;
 const MONITOR_LIMIT: Duration = Duration::from_millis(1200);
 /// The whole of removing an output and restoring the layout.
 const REMOVE_LIMIT: Duration = Duration::from_secs(5);
+/// What is left of [`CREATE_LIMIT`] for the last steps.
+const SPARE: Duration = Duration::from_millis(200);
+/// How long after a restoration that Mutter did not carry out it is tried again, and how often.
+const RETRY: Duration = Duration::from_secs(2);
+const RETRIES: u32 = 300;
 /// The first GNOME that takes `modes`.
 const KNOWS_MODES: u32 = 47;
 
@@ -33,6 +38,7 @@ pub(super) async fn make(
     mode: Mode,
     launch: &AppLaunch,
 ) -> Result<VirtualOutput, DisplayError> {
+    let started = clock::now();
     let peer = find(config).await?;
     let version = peer.shell_version().await;
     let desk = desk_of(&peer.instance());
@@ -60,7 +66,14 @@ pub(super) async fn make(
     let id = held.add(head.as_ref().map(|head| head.connector.clone()), config.topology);
     let mut reason = String::new();
     if let Some(head) = &head {
-        if let Err(error) = held.settle(&peer, &mut changes, Some((&session, &head.connector))).await {
+        let settled = held.settle(&peer, &mut changes, Some((&session, &head.connector)));
+        // It must not be what the whole runs out of time in: the output is there, and nobody would take it out.
+        let left = CREATE_LIMIT.saturating_sub(clock::now().since(started) + SPARE);
+        let settled = tokio::time::timeout(left, settled).await.unwrap_or_else(|_| {
+            let waited_for = "the place of the virtual monitor".to_owned();
+            Err(DisplayError::Timeout { backend: DESKTOP, waited_for, limit: left })
+        });
+        if let Err(error) = settled {
             tracing::warn!(%error, "the virtual monitor stays where GNOME put it");
             reason = format!("display.topology is not followed: {error}");
         }
@@ -85,7 +98,7 @@ pub(super) async fn make(
     let pending = head.is_none().then(|| Pending { id, mode, before: before.connectors() });
     let keepalive = Keepalive {
         watch: bus::spawn(watch(peer.clone(), session.clone(), desk.clone(), closed, changes, pending)),
-        parts: Some(Parts { peer, session, desk, id }),
+        parts: Some(Parts { config: config.clone(), peer, session, desk, id }),
     };
     Ok(VirtualOutput {
         path: PathReport { effective: NAME.into(), reason, ..PathReport::default() },
@@ -190,6 +203,7 @@ async fn arrival(
 
 /// What an output holds on to. The session is also the way for input (`ConnectToEIS`).
 struct Parts {
+    config: DisplayConfig,
     peer: Peer,
     session: Arc<Session>,
     desk: Arc<Mutex<Desk>>,
@@ -219,27 +233,60 @@ impl Drop for Keepalive {
 }
 
 async fn remove(parts: Parts) {
-    let Parts { peer, session, desk, id } = parts;
+    let Parts { config, peer, session, desk, id } = parts;
     let removed = async {
         let mut held = desk.lock().await;
         if let Err(error) = session.stop(&peer).await {
             tracing::debug!(%error, "the session of the virtual monitor had already ended");
         }
         match display_config::changes(&peer).await {
-            Ok(mut changes) => {
-                held.release(id, &peer, &mut changes).await;
-            }
-            Err(_) => {
+            Ok(mut changes) => held.release(id, &peer, &mut changes).await,
+            Err(DisplayError::Gone { .. }) => {
                 held.forget(id);
                 held.lost();
+                Ok(())
+            }
+            Err(error) => {
+                held.forget(id);
+                Err(error)
             }
         }
     };
-    if tokio::time::timeout(REMOVE_LIMIT, removed).await.is_err() {
-        tracing::warn!("{DESKTOP} does not answer; its monitor goes with our connection");
-        desk.lock().await.forget(id);
-    }
+    let mended = match tokio::time::timeout(REMOVE_LIMIT, removed).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the layout of the monitors is not as before; it is restored when {DESKTOP} answers");
+            false
+        }
+        Err(_) => {
+            tracing::warn!(
+                "{DESKTOP} does not answer; its monitor goes with our connection, and the layout is restored when it does"
+            );
+            desk.lock().await.forget(id);
+            false
+        }
+    };
     peer.close().await;
+    if !mended {
+        bus::spawn(mend_later(config));
+    }
+}
+
+/// Tries again and again to restore the layout, until Mutter answers or is gone, or the host ends: its next start finds the
+/// journal.
+async fn mend_later(config: DisplayConfig) {
+    for _ in 0..RETRIES {
+        tokio::time::sleep(RETRY).await;
+        match tokio::time::timeout(REMOVE_LIMIT, mend(config.clone())).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error @ DisplayError::Absent { .. })) => {
+                return tracing::debug!(%error, "the layout went with its desktop");
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "the layout of the monitors is still not as before"),
+            Err(_) => tracing::debug!("{DESKTOP} still does not answer"),
+        }
+    }
+    tracing::warn!("the layout of the monitors stays as it is until the next start");
 }
 
 #[cfg(test)]

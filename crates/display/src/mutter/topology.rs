@@ -80,8 +80,17 @@ impl Desk {
         if self.baseline.as_ref().is_some_and(|baseline| baseline.connectors == connectors) {
             return;
         }
+        let name = format!("{JOURNAL}{instance}");
+        if self.baseline.is_none()
+            && let Some((entry, kept)) = journal::left_over_at::<Baseline>(state_dir, &name)
+            && (&kept.instance, &kept.connectors) == (&instance, &connectors)
+        {
+            // The layout of now is not the user's: that could not be restored when our last output went.
+            (self.baseline, self.entry) = (Some(kept), Some(entry));
+            return;
+        }
         let baseline = Baseline { instance, connectors, layout: without(now, &ours) };
-        match journal::Entry::write(state_dir, &format!("{JOURNAL}{}", baseline.instance), &baseline) {
+        match journal::Entry::write(state_dir, &name, &baseline) {
             Ok(entry) => self.entry = Some(entry),
             Err(error) => tracing::warn!(
                 folder = %state_dir.display(), %error,
@@ -150,7 +159,15 @@ impl Desk {
     }
 
     /// The output `id` is gone, and so is its monitor if Mutter lives: the rest is arranged anew, or all is as before.
-    pub async fn release(&mut self, id: u64, peer: &Peer, changes: &mut MessageStream) {
+    ///
+    /// # Errors
+    /// Why it is not; the journal keeps how it was.
+    pub async fn release(
+        &mut self,
+        id: u64,
+        peer: &Peer,
+        changes: &mut MessageStream,
+    ) -> Result<(), DisplayError> {
         let gone = self.forget(id);
         let left = match gone {
             None => Ok(()),
@@ -165,9 +182,11 @@ impl Desk {
             Err(error) => Err(error),
         };
         match done {
-            Ok(()) => {}
-            Err(DisplayError::Gone { .. }) => self.lost(),
-            Err(error) => tracing::warn!(%error, "the layout of the monitors is not as before"),
+            Err(DisplayError::Gone { .. }) => {
+                self.lost();
+                Ok(())
+            }
+            done => done,
         }
     }
 
@@ -222,6 +241,8 @@ pub(super) async fn restore(
     let back = until(peer, changes, what, |state| (state.connectors() == baseline.connectors).then_some(()));
     match back.await {
         Err(DisplayError::Timeout { .. }) => {
+            // Or it did not answer: then it is asked again later.
+            display_config::state(peer).await?;
             tracing::info!("other monitors are there than before the stream; their layout is left as it is");
             Ok(())
         }

@@ -45,6 +45,10 @@ struct Live {
     entry: Option<Entry>,
 }
 
+/// How long after a removal that sway did not carry out it is tried again, and how often.
+const RETRY: Duration = Duration::from_secs(2);
+const RETRIES: u32 = 300;
+
 /// Makes an output at `mode`.
 pub(super) fn create(config: &DisplayConfig, mode: Mode) -> Result<VirtualOutput, DisplayError> {
     let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -285,35 +289,97 @@ fn mode_setter(instance: Instance, name: String) -> SetMode {
     })
 }
 
+/// What is needed to take an output out of sway.
+struct Place {
+    instance: Instance,
+    name: String,
+    focused: Option<String>,
+}
+
+/// How it went.
+enum Left {
+    /// It is gone, and the layout is as before.
+    Removed,
+    /// sway is gone, and everything with it.
+    Dead,
+    /// sway does not do it, now.
+    Stays(IpcError),
+}
+
+impl Place {
+    /// Takes it out of sway. As long as that fails its group keeps it, and with it the layout without any of ours.
+    fn leave(&self) -> Left {
+        let mut groups = groups();
+        let group = groups.iter_mut().find(|group| group.sway == self.instance.process);
+        let removed = group.as_ref().map_or(Ok(()), |group| {
+            let last = group.outputs.iter().all(|name| *name == self.name);
+            let focused = self.focused.as_deref();
+            Leaving { instance: &self.instance, name: &self.name, before: &group.before, focused, last }
+                .remove()
+        });
+        let left = match removed {
+            Ok(()) => Left::Removed,
+            Err(_) if !self.instance.process.is_alive() => Left::Dead,
+            Err(error) => return Left::Stays(error),
+        };
+        if let Some(group) = group {
+            group.outputs.remove(&self.name);
+        }
+        groups.retain(|group| !group.outputs.is_empty());
+        left
+    }
+}
+
 impl Drop for Live {
     fn drop(&mut self) {
-        let mut groups = groups();
-        let index = groups.iter().position(|group| group.sway == self.instance.process);
-        let before = index.map(|index| {
-            let group = &mut groups[index];
-            group.outputs.remove(&self.name);
-            (group.before.clone(), group.outputs.is_empty())
-        });
-        let removed = before.map_or(Ok(()), |(before, last)| {
-            let focused = self.focused.as_deref();
-            Leaving { instance: &self.instance, name: &self.name, before: &before, focused, last }.remove()
-        });
-        groups.retain(|group| !group.outputs.is_empty());
-        drop(groups);
-        match removed {
-            Ok(()) => tracing::info!(output = self.name, "output removed from sway"),
-            Err(error) if !self.instance.process.is_alive() => {
-                tracing::debug!(%error, output = self.name, "sway is gone, and the output with it");
+        let place = Place {
+            instance: self.instance.clone(),
+            name: std::mem::take(&mut self.name),
+            focused: self.focused.take(),
+        };
+        let entry = self.entry.take();
+        match place.leave() {
+            Left::Stays(error) => {
+                tracing::warn!(%error, output = place.name, "an output stays in sway until that answers");
+                retry(place, entry);
             }
-            Err(error) => {
-                tracing::warn!(%error, output = self.name, "an output stays in sway until the next start");
-                // The journal stays for the next start.
-                self.entry = None;
+            left => left.conclude(&place.name, entry),
+        }
+    }
+}
+
+impl Left {
+    fn conclude(self, output: &str, entry: Option<Entry>) {
+        match self {
+            Self::Removed => tracing::info!(output, "output removed from sway"),
+            Self::Dead => tracing::debug!(output, "sway is gone, and the output with it"),
+            // The journal stays for the next start.
+            Self::Stays(error) => {
+                return tracing::warn!(%error, output, "an output stays in sway until the next start");
             }
         }
-        if let Some(entry) = self.entry.take() {
+        if let Some(entry) = entry {
             entry.done();
         }
+    }
+}
+
+/// Tries again and again, on a thread of its own, until sway answers or is gone, or the host ends: its next start finds
+/// the journal.
+fn retry(place: Place, entry: Option<Entry>) {
+    let name = place.name.clone();
+    let tries = move || {
+        for _ in 0..RETRIES {
+            std::thread::sleep(RETRY);
+            match place.leave() {
+                Left::Stays(error) => tracing::debug!(%error, output = place.name, "still in sway"),
+                left => return left.conclude(&place.name, entry),
+            }
+        }
+        tracing::warn!(output = place.name, "an output stays in sway until the next start");
+    };
+    if let Err(error) = std::thread::Builder::new().name("lumen-undo".into()).spawn(tries) {
+        tracing::warn!(%error, output = name, "an output stays in sway until the next start");
     }
 }
 

@@ -50,9 +50,11 @@ fn look(config: &DisplayConfig) -> Finding {
 
 /// Compositors that are captured like sway, but cannot make outputs.
 fn look_for_others(config: &DisplayConfig) -> Finding {
-    let deadline = clock::now() + LOOK_LIMIT;
-    let found = config.session.wayland_sockets().into_iter().find(|socket| {
-        globals::offered(socket, deadline).is_some_and(|offered| globals::is_wlroots(&offered))
+    let sockets = config.session.wayland_sockets();
+    // One whose compositor hangs takes nothing from the others.
+    let each = LOOK_LIMIT / u32::try_from(sockets.len()).unwrap_or(1).max(1);
+    let found = sockets.into_iter().find(|socket| {
+        globals::offered(socket, clock::now() + each).is_some_and(|offered| globals::is_wlroots(&offered))
     });
     let Some(socket) = found else { return Finding::absent(DisplayKind::Wlroots) };
     let name = instance::listener(&socket)

@@ -7,7 +7,6 @@ use lumen_media::display::Pulse;
 use lumen_media::slot::Waker;
 use lumen_media::{Frame, Timestamp, clock};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Without a picture, until the desktop is asked, and asked again.
@@ -35,7 +34,6 @@ impl Shared {
 /// Watches over one source.
 pub struct Vigil {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
     /// When the last picture came, or the last answer.
     quiet_since: Timestamp,
     asking: bool,
@@ -53,15 +51,8 @@ impl Vigil {
             move || run(&shared, || pulse(limit), &waker)
         };
         let thread = std::thread::Builder::new().name("lumen-vigil".into()).spawn(asks);
-        let thread =
-            thread.inspect_err(|error| tracing::warn!(%error, "no thread to watch over the desktop")).ok()?;
-        Some(Self {
-            shared,
-            thread: Some(thread),
-            quiet_since: clock::now(),
-            asking: false,
-            seen_since: false,
-        })
+        thread.inspect_err(|error| tracing::warn!(%error, "no thread to watch over the desktop")).ok()?;
+        Some(Self { shared, quiet_since: clock::now(), asking: false, seen_since: false })
     }
 
     /// When to call [`Vigil::is_over`] although nothing came; `None` while an answer is waited for.
@@ -96,14 +87,10 @@ impl Vigil {
 }
 
 impl Drop for Vigil {
+    /// Does not wait for its thread, which may have a question open that a desktop leaves so: it ends after that.
     fn drop(&mut self) {
         self.shared.lock().stopping = true;
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that watches over the desktop panicked");
-        }
     }
 }
 
@@ -130,6 +117,7 @@ mod tests {
     use super::*;
     use lumen_media::slot::{Receiver, Sender, Wait, slot};
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::sync::mpsc::channel;
 
     const ANSWER: Duration = Duration::from_secs(2);
 
@@ -194,8 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn dropping_it_ends_its_thread() {
+    fn dropping_it_ends_its_thread_and_waits_for_no_answer() {
         let gone = Arc::new(AtomicBool::new(false));
+        let (asked, was_asked) = channel();
+        let (answer, answered) = channel::<()>();
+        let (asked, answered) = (Mutex::new(asked), Mutex::new(answered));
         struct Flag(Arc<AtomicBool>);
         impl Drop for Flag {
             fn drop(&mut self) {
@@ -206,9 +197,18 @@ mod tests {
         let (_sender, frames) = slot();
         let pulse: Pulse = Arc::new(move |_| {
             let _ = &flag;
-            true
+            asked.lock().unwrap().send(()).unwrap();
+            answered.lock().unwrap().recv().is_ok()
         });
-        drop(Vigil::start(pulse, ANSWER, frames.waker()));
-        assert!(gone.load(Ordering::Acquire));
+        let mut vigil = Vigil::start(pulse, ANSWER, frames.waker()).expect("a thread");
+        vigil.is_over(vigil.quiet_since + SILENCE);
+        was_asked.recv().expect("asked");
+        drop(vigil);
+        assert!(!gone.load(Ordering::Acquire), "it still waits for the answer");
+        drop(answer);
+        lumen_lab::wait_for("the thread's end", Duration::from_secs(20), || {
+            gone.load(Ordering::Acquire).then_some(())
+        })
+        .expect("gone");
     }
 }

@@ -7,7 +7,8 @@ use super::{
 };
 use crate::lab::{Lab, PATIENCE, now, wait_for};
 use lumen_lab::{
-    Desktop, Mutter, MutterOptions, PortalKind, Portals, Session, Sway, SwayOptions, patient, session_for,
+    Desktop, Mode, Mutter, MutterOptions, PortalKind, Portals, Session, Sway, SwayOptions, patient,
+    session_for,
 };
 use lumen_testkit::{Decoder, Ending, StreamRequest};
 use rustix::process::Signal;
@@ -77,6 +78,42 @@ fn hangs(desktop: &impl Desktop, request: &StreamRequest, expected: &Expected<'_
     wait_for("the layout of before", PATIENCE * 2, || {
         (super::monitors(desktop).len() <= usize::from(expected.backend != "mutter")).then_some(())
     });
+    whole_session(desktop, &lab, &client, request, expected);
+}
+
+/// Longer than the host waits for the output's removal: the user's own monitor, turned off for the stream, is not forgotten.
+#[test]
+fn a_sway_that_hangs_for_long_gets_its_layout_back_when_it_answers() {
+    let Some(session) = sway_session() else { return };
+    let request = StreamRequest::new(1264, 720, 60);
+    hangs_for_long(&start_sway(&session), &request, &sway_once(&request), "stays in sway until that answers");
+}
+
+#[test]
+fn a_mutter_that_hangs_for_long_gets_its_layout_back_when_it_answers() {
+    let Some(session) = mutter_session() else { return };
+    let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)] };
+    let mutter = Mutter::start(&session, &options).expect("mutter starts");
+    let request = StreamRequest::new(640, 360, 60);
+    hangs_for_long(&mutter, &request, &mutter_once(&request), "the layout is restored when it does");
+}
+
+fn hangs_for_long(desktop: &impl Desktop, request: &StreamRequest, expected: &Expected<'_>, given_up: &str) {
+    let before = super::monitors(desktop);
+    let lab = Lab::start_in(desktop.env(), "[display]\nlinger_seconds = 0\ntopology = \"exclusive\"\n");
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "Desktop", request);
+    let card = card_on(desktop);
+    watch(&lab, &stream, request, 5, 0);
+    assert!(!super::monitors(desktop).keys().any(|name| before.contains_key(name)), "the others are off");
+    desktop.process().freeze();
+    let ending = stream.wait_end(patient(VERDICT)).expect("the client is told");
+    assert_eq!(ending, Ending::HostError(HOST_FAILURE));
+    wait_for("the removal to be given up", PATIENCE, || lab.log().contains(given_up).then_some(()));
+    desktop.process().thaw();
+    drop(card);
+    let _ = client.cancel();
+    wait_for("the layout of before", PATIENCE, || (super::monitors(desktop) == before).then_some(()));
     whole_session(desktop, &lab, &client, request, expected);
 }
 
