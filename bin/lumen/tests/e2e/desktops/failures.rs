@@ -95,7 +95,7 @@ fn a_mutter_that_hangs_for_long_gets_its_layout_back_when_it_answers() {
     let options = MutterOptions { monitors: vec![Mode::new(800, 600, 60.0)] };
     let mutter = Mutter::start(&session, &options).expect("mutter starts");
     let request = StreamRequest::new(640, 360, 60);
-    hangs_for_long(&mutter, &request, &mutter_once(&request), "the layout is restored when it does");
+    hangs_for_long(&mutter, &request, &mutter_once(&request), "is restored when");
 }
 
 fn hangs_for_long(desktop: &impl Desktop, request: &StreamRequest, expected: &Expected<'_>, given_up: &str) {
