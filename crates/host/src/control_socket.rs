@@ -17,8 +17,6 @@ use std::time::Duration;
 const MAX_LINE: u64 = 1 << 20;
 /// How long either side may dawdle.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a host may take to say who it is.
-const WHO_PATIENCE: Duration = Duration::from_secs(2);
 /// Connections served at the same time.
 const MAX_CONNECTIONS: usize = 16;
 
@@ -159,7 +157,7 @@ impl Running {
     /// # Errors
     /// [`CallError`].
     pub fn call(&self, request: &Request) -> Result<Response, CallError> {
-        call(&self.socket, request, PATIENCE)
+        call(&self.socket, request)
     }
 }
 
@@ -189,7 +187,7 @@ fn sockets_in(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn who(socket: &Path) -> Result<Identity, CallError> {
-    match call(socket, &Request::Who, WHO_PATIENCE)? {
+    match call(socket, &Request::Who)? {
         Response::Data(value) => {
             serde_json::from_value(value).map_err(|error| CallError::Answer(error.to_string()))
         }
@@ -198,7 +196,7 @@ fn who(socket: &Path) -> Result<Identity, CallError> {
 }
 
 /// Sends `request` to the host that listens at `path` and waits for its answer.
-fn call(path: &Path, request: &Request, patience: Duration) -> Result<Response, CallError> {
+fn call(path: &Path, request: &Request) -> Result<Response, CallError> {
     let io_error = |source| CallError::Io { path: path.to_owned(), source };
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -206,7 +204,7 @@ fn call(path: &Path, request: &Request, patience: Duration) -> Result<Response, 
         }
         _ => io_error(error),
     })?;
-    stream.set_read_timeout(Some(patience)).map_err(io_error)?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(io_error)?;
     let mut line = serde_json::to_string(request).map_err(|error| CallError::Answer(error.to_string()))?;
     line.push('\n');
     stream.write_all(line.as_bytes()).map_err(io_error)?;
@@ -308,15 +306,11 @@ fn answer(mut stream: UnixStream, handle: &impl Fn(Request) -> Response) -> io::
 mod tests {
     use super::*;
 
-    fn ask(path: &Path, request: &Request) -> Result<Response, CallError> {
-        call(path, request, PATIENCE)
-    }
-
     #[test]
     fn a_request_is_answered_and_the_socket_is_private_and_removed() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("run/control.sock");
-        assert!(matches!(ask(&path, &Request::Status), Err(CallError::NoHost { .. })));
+        assert!(matches!(call(&path, &Request::Status), Err(CallError::NoHost { .. })));
         let socket = ControlSocket::open(&path, |request| match request {
             Request::Unpair { client } => Response::Done(client),
             _ => Response::Failed("no".into()),
@@ -324,7 +318,7 @@ mod tests {
         .expect("listens");
         let mode = std::fs::metadata(&path).expect("exists").permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
-        let answer = ask(&path, &Request::Unpair { client: "tv".into() }).expect("answered");
+        let answer = call(&path, &Request::Unpair { client: "tv".into() }).expect("answered");
         assert_eq!(answer, Response::Done("tv".into()));
         drop(socket);
         assert!(!path.exists());
@@ -373,7 +367,7 @@ mod tests {
         stream.write_all(b"\xff\xfe{\n").expect("sent");
         let mut text = Vec::new();
         let _ = stream.read_to_end(&mut text);
-        assert!(ask(&path, &Request::Clients).is_ok());
+        assert!(call(&path, &Request::Clients).is_ok());
     }
 
     #[test]
