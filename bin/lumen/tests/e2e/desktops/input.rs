@@ -3,8 +3,8 @@
 use super::{NO_LINGER, watch};
 use crate::lab::{Lab, PATIENCE, testcard, wait_for};
 use lumen_lab::{
-    Desktop, Kwin, KwinOptions, KwinRenderer, Mode, Mutter, MutterOptions, PortalKind, Portals, Sway,
-    SwayOptions, left_out, patient, render_node, session_for,
+    Desktop, Kwin, KwinOptions, KwinRenderer, Mode, Mutter, MutterOptions, Sway, SwayOptions, left_out,
+    patient, render_node, session_for,
 };
 use lumen_testkit::input::Contact;
 use lumen_testkit::{Client, InputPacket, Stream, StreamRequest};
@@ -499,23 +499,15 @@ fn sway_gets_everything() {
     ends_let_go(&sway, ability);
 }
 
-/// A monitor of 4:3 in a stream of 16:9: what the client points at is what it sees, not the place with the bars.
+/// A picture of 4:3 in a stream of 16:9: what the client points at is what it sees, not the place with the bars.
 #[test]
 fn the_pointer_goes_where_the_picture_is_between_its_bars() {
-    let Some(session) = session_for("input beside bars", &["sway", "wayland-info", "pipewire"]) else {
-        return;
-    };
-    if !super::portal_installed("xdg-desktop-portal-wlr") {
-        return left_out("the portal of sway", "xdg-desktop-portal-wlr is not installed");
-    }
-    let options = SwayOptions { outputs: vec![Mode::new(800, 600, 60.0)], ..SwayOptions::default() };
-    let sway = Sway::start(&session, &options).expect("sway starts");
-    let portal = PortalKind::Wlr { output: "HEADLESS-1".into(), max_fps: 60 };
-    let _portals = Portals::start(&sway, portal).expect("the portal starts");
-    let lab = Lab::start_in(sway.env(), "[display]\nlinger_seconds = 0\nsource = \"portal\"\n");
+    let Some(session) = session_for("input beside bars", &["sway", "wayland-info"]) else { return };
+    let sway = Sway::start(&session, &SwayOptions::default()).expect("sway starts");
+    let lab = Lab::start_in(sway.env(), NO_LINGER);
     let client = lab.paired(0);
-    let request = StreamRequest::new(1280, 720, 60);
-    let stream = lab.launch(&client, "testcard", &request);
+    let before = super::monitors(&sway);
+    let stream = lab.launch(&client, "testcard", &StreamRequest::new(1280, 720, 60));
     let ability = Ability {
         path: "wlr-virtual-pointer",
         touch: false,
@@ -526,19 +518,11 @@ fn the_pointer_goes_where_the_picture_is_between_its_bars() {
         loses_pointer: false,
     };
     let desk = Desk { lab: &lab, ability, stream: RefCell::new(Some(stream)), seen: Cell::new(0) };
-    let mut nudge = 0;
-    wait_for("the card to see the pointer where the picture is", PATIENCE, || {
-        // The picture's place is known with its first frame.
-        nudge = 12 - nudge;
-        desk.point_at(280 + nudge, 120);
-        std::thread::sleep(Duration::from_millis(20));
-        let log = lab.input_log();
-        let there = |line: &Value| {
-            line["type"] == "pointer_motion"
-                && line["x"].as_f64().is_some_and(|x| (99.0..=111.0).contains(&x))
-        };
-        log.iter().any(there).then_some(())
-    });
+    focus(&desk);
+    // Somebody gives the client's output another mode.
+    let monitors = super::monitors(&sway);
+    let ours = monitors.keys().find(|name| !before.contains_key(*name)).expect("an output for the client");
+    sway.run(&format!("output {ours} mode --custom 800x600@60Hz")).expect("sway obeys");
     // 600 rows are shown as 720: by 1.2, between bars of 160 columns.
     for (x, y, on_card) in [
         (160 + 480, 360, (400.0, 300.0)),
@@ -547,9 +531,24 @@ fn the_pointer_goes_where_the_picture_is_between_its_bars() {
         (40, 240, (0.0, 200.0)),
         (1279, 480, (799.0, 400.0)),
     ] {
-        desk.point_at(x, y);
-        desk.place("pointer_motion", on_card.0, on_card.1);
+        let seen = desk.lab.input_log().len();
+        let mut nudge = 0;
+        wait_for(&format!("the pointer at {on_card:?} of the card"), PATIENCE, || {
+            // The host knows where the picture is when the first of that size was there.
+            nudge = 40 - nudge;
+            desk.point_at(640, 300 + nudge);
+            desk.point_at(x, y);
+            std::thread::sleep(patient(Duration::from_millis(20)));
+            let near = |line: &Value, key: &str, at: f64| {
+                line[key].as_f64().is_some_and(|place| (place - at).abs() <= 1.01)
+            };
+            let there = |line: &Value| near(line, "x", on_card.0) && near(line, "y", on_card.1);
+            let log = desk.lab.input_log();
+            let motions = log.iter().skip(seen).filter(|line| line["type"] == "pointer_motion");
+            motions.last().is_some_and(there).then_some(())
+        });
     }
+    drop(desk.end());
     client.cancel().expect("cancelled");
 }
 
