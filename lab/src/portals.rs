@@ -32,6 +32,19 @@ pub enum PortalKind {
     Gnome,
 }
 
+impl PortalKind {
+    /// In `portals.conf`; the program; on the bus.
+    fn names(&self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Wlr { .. } | Self::WlrAsking { .. } => {
+                ("wlr", "xdg-desktop-portal-wlr", "org.freedesktop.impl.portal.desktop.wlr")
+            }
+            Self::Kde { .. } => ("kde", "xdg-desktop-portal-kde", "org.freedesktop.impl.portal.desktop.kde"),
+            Self::Gnome => ("gnome", "xdg-desktop-portal-gnome", "org.freedesktop.impl.portal.desktop.gnome"),
+        }
+    }
+}
+
 /// Which pieces run.
 #[derive(Clone, Debug)]
 pub struct PortalOptions {
@@ -70,17 +83,7 @@ impl Portals {
     /// When one is missing, ends, or does not come up.
     pub fn start_with(desktop: &impl Desktop, options: &PortalOptions) -> Result<Self, LabError> {
         let session = desktop.session().clone();
-        let (short, program, name) = match &options.kind {
-            PortalKind::Wlr { .. } | PortalKind::WlrAsking { .. } => {
-                ("wlr", "xdg-desktop-portal-wlr", "org.freedesktop.impl.portal.desktop.wlr")
-            }
-            PortalKind::Kde { .. } => {
-                ("kde", "xdg-desktop-portal-kde", "org.freedesktop.impl.portal.desktop.kde")
-            }
-            PortalKind::Gnome => {
-                ("gnome", "xdg-desktop-portal-gnome", "org.freedesktop.impl.portal.desktop.gnome")
-            }
-        };
+        let (short, ..) = options.kind.names();
         session
             .write_config("xdg-desktop-portal/portals.conf", &format!("[preferred]\ndefault={short}\n"))?;
         if let PortalKind::Wlr { output, max_fps } = &options.kind {
@@ -100,15 +103,7 @@ impl Portals {
             portals.grant("kde-authorized", "remote-desktop", "", &["yes"])?;
         }
         if options.backend {
-            let mut command = desktop.command(&installed(program)?);
-            match short {
-                "wlr" => command.args(["-l", "DEBUG"]),
-                "kde" => command.env("QT_LOGGING_RULES", "xdp*=true;xdg*=true"),
-                _ => command.env("G_MESSAGES_DEBUG", "all"),
-            };
-            let backend = portals.session.spawn(program, command)?;
-            portals.session.wait_for_name(name, &backend, UP)?;
-            portals.backend = Some(backend);
+            portals.start_backend(desktop, &options.kind)?;
         }
         if options.frontend {
             let mut command = desktop.command(&installed("xdg-desktop-portal")?);
@@ -118,6 +113,31 @@ impl Portals {
             portals.frontend = Some(frontend);
         }
         Ok(portals)
+    }
+
+    /// Kills the backend and starts it again, as the service manager of a user does.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn restart_backend(&mut self, desktop: &impl Desktop, kind: &PortalKind) -> Result<(), LabError> {
+        if let Some(backend) = self.backend.take() {
+            backend.kill();
+        }
+        self.start_backend(desktop, kind)
+    }
+
+    fn start_backend(&mut self, desktop: &impl Desktop, kind: &PortalKind) -> Result<(), LabError> {
+        let (short, program, name) = kind.names();
+        let mut command = desktop.command(&installed(program)?);
+        match short {
+            "wlr" => command.args(["-l", "DEBUG"]),
+            "kde" => command.env("QT_LOGGING_RULES", "xdp*=true;xdg*=true"),
+            _ => command.env("G_MESSAGES_DEBUG", "all"),
+        };
+        let backend = self.session.spawn(program, command)?;
+        self.session.wait_for_name(name, &backend, UP)?;
+        self.backend = Some(backend);
+        Ok(())
     }
 
     /// Writes a grant into the permission store: `table` and `id` name it, `app` is the one that gets it (empty for

@@ -258,6 +258,25 @@ impl Session {
         self.start_pipewire()
     }
 
+    /// Restarts PipeWire with a node of this name whose formats (packed RGB of 24 bits, UYVY) no capture of a screen has,
+    /// and answers its id.
+    ///
+    /// # Errors
+    /// When PipeWire does not start, or does not make it.
+    pub fn odd_producer(&self, name: &str) -> Result<u32, LabError> {
+        let config = format!(
+            "context.spa-libs = {{ videotestsrc = videotestsrc/libspa-videotestsrc }}\n\
+            context.objects = [ {{ factory = adapter args = {{\n\
+            factory.name = videotestsrc node.name = {name} media.class = Video/Source }} }} ]\n"
+        );
+        self.write_config("pipewire/pipewire.conf.d/odd.conf", &config)?;
+        self.restart_pipewire()?;
+        wait_for("the odd producer", Duration::from_secs(15), || {
+            let nodes = self.video_nodes().ok()?;
+            nodes.into_iter().find_map(|(id, found)| (found == name).then_some(id))
+        })
+    }
+
     /// Ends WirePlumber: nodes are no longer linked.
     pub fn stop_wireplumber(&self) {
         self.daemons().wireplumber = None;

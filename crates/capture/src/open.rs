@@ -28,7 +28,10 @@ pub enum CaptureError {
     #[error("the output's pictures are not there: {0}. Start the stream again")]
     NoTarget(String),
     /// Producer and we have no format in common.
-    #[error("the compositor offers no picture format that Lumen reads: {0}")]
+    #[error(
+        "the compositor offers no picture format that Lumen reads: {0}. Update it, or choose another way to its pictures \
+        (display.compositor, display.source)"
+    )]
     NoFormat(String),
     /// Nothing came within the deadline.
     #[error("the compositor sent no picture within {limit:?} ({waited_for})")]

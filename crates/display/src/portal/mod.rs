@@ -10,6 +10,7 @@
 mod grant;
 mod input;
 mod link;
+mod pulse;
 mod remedy;
 mod session;
 mod tokens;
@@ -17,7 +18,7 @@ mod tokens;
 pub use grant::{authorize, authorized, deauthorize};
 
 use crate::backend::{Backend, Finding, State};
-use crate::{DisplayConfig, DisplayKind, bus, pulse};
+use crate::{DisplayConfig, DisplayKind, bus};
 use link::Link;
 use lumen_media::{
     AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest,
@@ -158,11 +159,7 @@ impl VirtualDisplay for Portal {
             }),
             effective_mode,
             input: self.input.of(&self.config, &session, stream),
-            // Whose monitor it shows is not known; where one compositor runs there is no doubt.
-            pulse: match self.config.session.wayland_sockets().as_slice() {
-                [only] => pulse::of(only),
-                _ => None,
-            },
+            pulse: pulse::of(&self.config),
             env: environment(&self.config),
             set_mode: None,
             lasting: true,

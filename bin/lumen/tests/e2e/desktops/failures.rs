@@ -3,13 +3,10 @@
 
 use super::{
     Expected, HOST_FAILURE, NO_LINGER, VERDICT, assert_path, assert_restored, card_on, dies_for_good,
-    looks_at, mutter, pipewire_restarts, portal_installed, sway, trace, watch, watch_again, whole_session,
+    looks_at, mutter, pipewire_restarts, sway, trace, watch, watch_again, whole_session,
 };
 use crate::lab::{Lab, PATIENCE, now, wait_for};
-use lumen_lab::{
-    Desktop, Mode, Mutter, MutterOptions, PortalKind, Portals, Session, Sway, SwayOptions, patient,
-    session_for,
-};
+use lumen_lab::{Desktop, Mode, Mutter, MutterOptions, Session, Sway, SwayOptions, patient, session_for};
 use lumen_testkit::{Decoder, Ending, StreamRequest};
 use rustix::process::Signal;
 use std::time::Duration;
@@ -138,29 +135,6 @@ fn an_output_that_is_taken_away_in_mid_stream_is_made_again() {
     client.cancel().expect("cancelled");
 }
 
-/// Somebody at the machine says no, or nothing at all.
-#[test]
-fn a_portal_that_denies_or_never_answers_is_named_to_the_client() {
-    let programs = ["sway", "wayland-info", "pipewire"];
-    let Some(session) = session_for("sway", &programs).filter(|_| portal_installed("xdg-desktop-portal-wlr"))
-    else {
-        return;
-    };
-    for chooser in ["true", "sleep 1000"] {
-        let sway = start_sway(&session);
-        let kind = PortalKind::WlrAsking { chooser: chooser.into() };
-        let _portals = Portals::start(&sway, kind).expect("the portal starts");
-        let lab = Lab::start_in(sway.env(), "[display]\nlinger_seconds = 0\nsource = \"portal\"\n");
-        let client = lab.paired(0);
-        let asked = now();
-        let refused = client.request_launch(lab.app(&client, "testcard"), &StreamRequest::new(1264, 720, 60));
-        let text = refused.expect_err("nobody allows it").to_string();
-        println!("portal, {chooser:?}: after {:?}: {text}", now() - asked);
-        assert!(text.to_lowercase().contains("portal"), "{text}");
-        assert!(client.server_info().is_ok());
-    }
-}
-
 #[test]
 fn a_compositor_that_restarts_is_found_again_while_the_client_keeps_its_session() {
     let Some(session) = sway_session() else { return };
@@ -218,6 +192,57 @@ fn a_compositor_that_never_answers_costs_one_launch_and_not_the_host() {
     whole_session(&sway, &lab, &client, &request, &sway_once(&request));
 }
 
+/// Busy for a moment just when a client comes.
+#[test]
+fn a_compositor_that_answers_late_is_waited_for() {
+    let Some(session) = sway_session() else { return };
+    let sway = start_sway(&session);
+    let lab = Lab::start_in(sway.env(), "[display]\nlinger_seconds = 0\ncompositor = \"wlroots\"\n");
+    let client = lab.paired(0);
+    let request = StreamRequest::new(1264, 720, 60);
+    for what in ["launch", "resume"] {
+        sway.process().freeze();
+        let asked = now();
+        let stream = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(900));
+                sway.process().thaw();
+            });
+            match what {
+                "launch" => lab.launch(&client, "testcard", &request),
+                _ => super::resumes(&lab, &client, &request, "sway, late"),
+            }
+        });
+        println!("sway answers 900 ms late: {what} took {:?}", now() - asked);
+        watch_again(&lab, &stream, &request, (request.width, request.height), 20, 0);
+        assert_path(&lab, &sway_once(&request));
+        stream.disconnect(patient(PATIENCE));
+    }
+    client.cancel().expect("cancelled");
+}
+
+/// A producer of video that has none of the formats that we read.
+#[test]
+fn a_format_that_nobody_can_read_is_named_and_the_host_lives_on() {
+    let Some(session) = session_for("an odd producer", &["pipewire", "wireplumber"]) else { return };
+    let odd = session.odd_producer("gamescope").expect("PipeWire makes it");
+    let mut env = session.env();
+    env.insert("LUMEN_GAMESCOPE_NODE".into(), odd.to_string());
+    let lab = Lab::start_in(env, NO_LINGER);
+    let client = lab.paired(0);
+    for round in ["first", "second"] {
+        let app = lab.app(&client, "Desktop");
+        let refused = client.request_launch(app, &StreamRequest::new(320, 240, 60));
+        let text = refused.expect_err("nothing can be read").to_string();
+        println!("formats that nobody reads, {round} try: {text}");
+        assert!(
+            text.contains("no picture format") && text.contains("RGB") && text.contains("UYVY"),
+            "{text}"
+        );
+        assert!(lab.log().contains("no picture format"), "{}", lab.log());
+    }
+}
+
 #[test]
 fn a_host_that_started_before_the_desktop_uses_it_when_it_is_there() {
     let Some(session) = sway_session() else { return };
@@ -248,19 +273,6 @@ fn what_a_killed_host_left_in_sway_is_gone_after_the_next_start() {
     assert_ne!(trace(&sway), before, "sway keeps the output of a host that was killed");
     lab.start_host();
     assert_restored(&sway, &lab, &before);
-}
-
-#[test]
-fn a_portal_that_is_missing_is_named_to_the_client() {
-    let Some(session) = sway_session() else { return };
-    let sway = start_sway(&session);
-    let lab = Lab::start_in(sway.env(), "[display]\nlinger_seconds = 0\nsource = \"portal\"\n");
-    let client = lab.paired(0);
-    let asked = now();
-    let refused = client.request_launch(lab.app(&client, "testcard"), &StreamRequest::new(1264, 720, 60));
-    let text = refused.expect_err("there is no portal").to_string();
-    println!("no portal: after {:?}: {text}", now() - asked);
-    assert!(text.to_lowercase().contains("portal"), "{text}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod hyprland;
 mod input;
 mod kwin;
 mod mutter;
+mod portal;
 mod sway;
 
 use crate::lab::{Lab, PATIENCE, now, testcard, wait_for};

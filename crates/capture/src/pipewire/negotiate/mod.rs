@@ -189,12 +189,25 @@ fn within(value: Scalar, least: Scalar, most: Scalar) -> bool {
     }
 }
 
-/// A producer's format in words, for errors: numbers of formats as in `spa/param/video/raw.h`, size, modifiers.
+/// A format that is not one of ours, by the name or else the number of `spa/param/video/raw.h`.
+fn foreign_name(id: u32) -> String {
+    let text = format!("{:?}", libspa::param::video::VideoFormat::from_raw(id));
+    match text
+        .strip_prefix("VideoFormat::")
+        .filter(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    {
+        Some(name) => name.to_owned(),
+        None => format!("format {id}"),
+    }
+}
+
+/// A producer's format in words, for errors: formats by name, size, modifiers.
 pub(crate) fn describe(produced: &Object) -> String {
     let words = |value: &Value| {
         let word = |scalar: &Scalar| match scalar {
-            Scalar::Id(id) => VideoFormat::from_spa(*id)
-                .map_or_else(|| format!("format {id}"), |format| format.name().into()),
+            Scalar::Id(id) => {
+                VideoFormat::from_spa(*id).map_or_else(|| foreign_name(*id), |format| format.name().into())
+            }
             Scalar::Int(value) => value.to_string(),
             Scalar::Long(value) => format!("{value:#x}"),
             Scalar::Rectangle(width, height) => format!("{width}x{height}"),

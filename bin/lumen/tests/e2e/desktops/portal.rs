@@ -1,0 +1,129 @@
+//! A portal that fails: missing, slow, denying, or its backend dies or hangs while it copies pictures.
+
+use super::{HOST_FAILURE, VERDICT, card_on, portal_installed, watch, watch_again};
+use crate::lab::{Lab, PATIENCE, now, wait_for};
+use lumen_lab::{Desktop, Mode, PortalKind, Portals, Session, Sway, SwayOptions, patient, session_for};
+use lumen_testkit::{Ending, StreamRequest};
+
+const BY_PORTAL: &str = "[display]\nlinger_seconds = 0\nsource = \"portal\"\n";
+
+fn session() -> Option<Session> {
+    session_for("sway's portal", &["sway", "wayland-info", "pipewire"])
+        .filter(|_| portal_installed("xdg-desktop-portal-wlr"))
+}
+
+fn start_sway(session: &Session) -> Sway {
+    let options = SwayOptions { outputs: vec![Mode::new(640, 360, 60.0)], ..SwayOptions::default() };
+    Sway::start(session, &options).expect("sway starts")
+}
+
+/// Somebody at the machine says no, or nothing at all.
+#[test]
+fn a_portal_that_denies_or_never_answers_is_named_to_the_client() {
+    let Some(session) = session() else { return };
+    for chooser in ["true", "sleep 1000"] {
+        let sway = start_sway(&session);
+        let kind = PortalKind::WlrAsking { chooser: chooser.into() };
+        let _portals = Portals::start(&sway, kind).expect("the portal starts");
+        let lab = Lab::start_in(sway.env(), BY_PORTAL);
+        let client = lab.paired(0);
+        let asked = now();
+        let refused = client.request_launch(lab.app(&client, "testcard"), &StreamRequest::new(1264, 720, 60));
+        let text = refused.expect_err("nobody allows it").to_string();
+        println!("portal, {chooser:?}: after {:?}: {text}", now() - asked);
+        assert!(text.to_lowercase().contains("portal"), "{text}");
+        assert!(client.server_info().is_ok());
+    }
+}
+
+#[test]
+fn a_portal_that_is_missing_is_named_to_the_client() {
+    let Some(session) = session() else { return };
+    let sway = start_sway(&session);
+    let lab = Lab::start_in(sway.env(), BY_PORTAL);
+    let client = lab.paired(0);
+    let asked = now();
+    let refused = client.request_launch(lab.app(&client, "testcard"), &StreamRequest::new(1264, 720, 60));
+    let text = refused.expect_err("there is no portal").to_string();
+    println!("no portal: after {:?}: {text}", now() - asked);
+    assert!(text.to_lowercase().contains("portal"), "{text}");
+}
+
+/// Whoever has to click needs a moment for it.
+#[test]
+fn a_portal_that_takes_a_while_to_say_yes_is_waited_for() {
+    let Some(session) = session() else { return };
+    let sway = start_sway(&session);
+    let kind = PortalKind::WlrAsking { chooser: "sleep 3; echo 'Monitor: HEADLESS-1'".into() };
+    let _portals = Portals::start(&sway, kind).expect("the portal starts");
+    let lab = Lab::start_in(sway.env(), BY_PORTAL);
+    let client = lab.paired(0);
+    let request = StreamRequest::new(640, 360, 60);
+    let asked = now();
+    let stream = lab.launch(&client, "testcard", &request);
+    println!("portal, yes after 3 s: streaming after {:?}", now() - asked);
+    watch(&lab, &stream, &request, 20, 0);
+    stream.disconnect(patient(PATIENCE));
+    client.cancel().expect("cancelled");
+}
+
+/// The service that starts it again after a crash does so here too.
+#[test]
+fn a_backend_that_dies_in_mid_stream_is_asked_again() {
+    let Some(session) = session() else { return };
+    let sway = start_sway(&session);
+    let kind = PortalKind::Wlr { output: "HEADLESS-1".into(), max_fps: 60 };
+    let mut portals = Portals::start(&sway, kind.clone()).expect("the portal starts");
+    let lab = Lab::start_in(sway.env(), BY_PORTAL);
+    let client = lab.paired(0);
+    let request = StreamRequest::new(640, 360, 60);
+    let stream = lab.launch(&client, "Desktop", &request);
+    let card = card_on(&sway);
+    watch(&lab, &stream, &request, 20, 0);
+    let died = now();
+    portals.restart_backend(&sway, &kind).expect("it starts again");
+    wait_for("the host to ask it again", VERDICT, || lab.log().contains("the output is back").then_some(()));
+    println!("portal backend restarted: back after {:?}", now() - died);
+    watch_again(&lab, &stream, &request, (request.width, request.height), 20, 0);
+    assert_eq!(stream.ending(), None);
+    drop(card);
+    stream.disconnect(patient(PATIENCE));
+    client.cancel().expect("cancelled");
+}
+
+/// The compositor lives, but nobody copies its pictures any more; or nobody ever will again.
+#[test]
+fn a_backend_that_hangs_or_dies_for_good_ends_the_stream_cleanly() {
+    let Some(session) = session() else { return };
+    let sway = start_sway(&session);
+    let kind = PortalKind::Wlr { output: "HEADLESS-1".into(), max_fps: 60 };
+    let request = StreamRequest::new(640, 360, 60);
+    for how in ["hangs", "dies"] {
+        let portals = Portals::start(&sway, kind.clone()).expect("the portal starts");
+        let lab = Lab::start_in(sway.env(), BY_PORTAL);
+        let client = lab.paired(0);
+        let stream = lab.launch(&client, "Desktop", &request);
+        let card = card_on(&sway);
+        watch(&lab, &stream, &request, 20, 0);
+        let backend = portals.backend.as_ref().expect("it runs");
+        let failed = now();
+        if how == "hangs" {
+            backend.freeze()
+        } else {
+            backend.kill()
+        }
+        let ending = stream.wait_end(patient(VERDICT)).expect("the client is told");
+        println!("portal backend {how}: the client got {ending:?} after {:?}", now() - failed);
+        assert_eq!(ending, Ending::HostError(HOST_FAILURE));
+        drop(card);
+        let _ = client.cancel();
+        assert!(client.server_info().is_ok());
+        if how == "hangs" {
+            backend.thaw();
+            let stream = lab.launch(&client, "testcard", &request);
+            watch(&lab, &stream, &request, 20, 0);
+            stream.disconnect(patient(PATIENCE));
+            client.cancel().expect("cancelled");
+        }
+    }
+}
