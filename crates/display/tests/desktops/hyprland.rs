@@ -77,6 +77,20 @@ impl Lab {
         std::fs::read_dir(self.state.path().join("layout")).into_iter().flatten().count()
     }
 
+    /// Name of the monitor that a program's window is on.
+    fn monitor_of(&self, program: &Process) -> Option<String> {
+        let clients: Vec<Value> = serde_json::from_str(&self.hyprland.ask("j/clients").ok()?).ok()?;
+        let window = clients.into_iter().find(|window| window["pid"] == program.pid())?;
+        let monitors = self.hyprland.monitors().ok()?;
+        let monitor = monitors.into_iter().find(|monitor| monitor["id"] == window["monitor"])?;
+        Some(monitor["name"].as_str()?.to_owned())
+    }
+
+    fn where_a_window_opens(&self, output: &VirtualOutput) -> String {
+        let card = self.testcard(output);
+        wait_for("a window", SOON, || self.monitor_of(&card)).expect("a window")
+    }
+
     fn testcard(&self, output: &VirtualOutput) -> Process {
         let mut command = self.session.command(eyes::testcard());
         command.envs(output.env.iter().cloned()).args(["--backend", "wayland", "--clock", "callback"]);
@@ -129,6 +143,8 @@ fn vm_an_output_is_made_seen_and_removed_in_every_place() {
     assert!(seen.colours_are_right(), "{}", seen.worst_colour);
     assert!(seen.sizes.ends_with(&[(640, 360)]), "{:?}", seen.sizes);
 
+    assert_eq!(lab.monitor_of(&card), Some(name.clone()), "primary takes new windows");
+
     // A reload of the configuration would give it the mode of all monitors.
     assert_eq!(lab.hyprland.ask("reload").expect("an answer"), "ok");
     wait_for("the mode after a reload", SOON, || {
@@ -148,6 +164,7 @@ fn vm_an_output_is_made_seen_and_removed_in_every_place() {
     assert_eq!((told.width, told.height), (1264, 720));
     assert!(told.refresh.abs_diff(59_940) <= 10, "{told:?}");
     assert_eq!(lab.monitor(&name).expect("there")["focused"], false, "extend takes no focus");
+    assert_ne!(lab.where_a_window_opens(&output), name, "extend leaves new windows");
     drop(output);
     lab.assert_restored(&before);
 
@@ -164,18 +181,20 @@ fn vm_an_output_is_made_seen_and_removed_in_every_place() {
 fn vm_a_killed_host_and_a_killed_hyprland_are_got_over() {
     let Some(lab) = Lab::start("hyprland-killed") else { return };
     let before = lab.monitors();
-    let own = std::env::current_exe().expect("the path of this program");
-    let mut command = lab.session.command(own);
-    command.args(["hyprland::plays_a_host_that_is_killed", "--exact", "--nocapture"]);
-    let place = |path: &Path| path.display().to_string();
-    command.env(HOST, format!("{}\n{}", place(lab.session.runtime_dir()), place(lab.state.path())));
-    let host = lab.session.spawn("host", command).expect("a host");
-    host.wait_for_log("the output is there", SOON).expect("an output");
-    assert_ne!(lab.monitors(), before);
-    assert_eq!(lab.journal(), 1);
-    host.kill();
-    lab.chooser(Topology::Primary).clean_up();
-    lab.assert_restored(&before);
+    for topology in [Topology::Exclusive, Topology::Primary] {
+        let own = std::env::current_exe().expect("the path of this program");
+        let mut command = lab.session.command(own);
+        command.args(["hyprland::plays_a_host_that_is_killed", "--exact", "--nocapture"]);
+        let (runtime_dir, state) = (lab.session.runtime_dir().display(), lab.state.path().display());
+        command.env(HOST, format!("{runtime_dir}\n{state}\n{topology:?}"));
+        let host = lab.session.spawn("host", command).expect("a host");
+        host.wait_for_log("the output is there", SOON).expect("an output");
+        assert_ne!(lab.monitors(), before);
+        assert_eq!(lab.journal(), 1);
+        host.kill();
+        lab.chooser(Topology::Primary).clean_up();
+        lab.assert_restored(&before);
+    }
 
     let output = lab.create(Topology::Primary, mode(640, 360, 60_000));
     let mut frames =
@@ -203,8 +222,10 @@ fn vm_a_killed_host_and_a_killed_hyprland_are_got_over() {
 fn plays_a_host_that_is_killed() {
     #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program what to play")]
     let Ok(told) = std::env::var(HOST) else { return };
-    let (runtime_dir, state) = told.split_once('\n').expect("two folders");
-    let chooser = chooser(Path::new(runtime_dir), Path::new(state), Topology::Exclusive);
+    let told: Vec<_> = told.lines().collect();
+    let [runtime_dir, state, topology] = told[..] else { panic!("two folders and a topology") };
+    let topology = if topology == "Exclusive" { Topology::Exclusive } else { Topology::Primary };
+    let chooser = chooser(Path::new(runtime_dir), Path::new(state), topology);
     let _output = chooser.create(mode(640, 360, 60_000), &AppLaunch::default()).expect("an output");
     println!("the output is there");
     std::thread::sleep(SOON * 60);

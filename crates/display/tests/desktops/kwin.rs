@@ -440,18 +440,25 @@ fn vm_the_topology_is_given_and_taken_back() {
 fn vm_a_killed_host_leaves_nothing() {
     let Some(lab) = Lab::with_pictures("kwin-killed-host", 2) else { return };
     let before = lab.layout();
-    let mut command = lab.session.command(own());
-    command.args(["--exact", "kwin::plays_a_host_that_is_killed", "--nocapture"]);
-    command.env(HOST, format!("{}\n{}", lab.session.runtime_dir().display(), lab.state.path().display()));
-    let host = lab.session.spawn("host", command).expect("a host");
-    host.wait_for_log("the output is there", SOON).expect("an output");
-    assert_eq!(lab.names(), ["Virtual-lumen"]);
-    assert_eq!(lab.journal().len(), 1);
-    host.kill();
-    lab.wait_for_names("the monitors", &["Virtual-0", "Virtual-1"]);
-    lab.chooser(Topology::Primary).clean_up();
-    assert_eq!(lab.layout(), before);
-    assert!(lab.journal().is_empty());
+    for (topology, during) in [
+        (Topology::Exclusive, &["Virtual-lumen"][..]),
+        (Topology::Primary, &["Virtual-0", "Virtual-1", "Virtual-lumen"]),
+    ] {
+        let mut command = lab.session.command(own());
+        command.args(["--exact", "kwin::plays_a_host_that_is_killed", "--nocapture"]);
+        let (runtime_dir, state) = (lab.session.runtime_dir().display(), lab.state.path().display());
+        command.env(HOST, format!("{runtime_dir}\n{state}\n{topology:?}"));
+        let host = lab.session.spawn("host", command).expect("a host");
+        host.wait_for_log("the output is there", SOON).expect("an output");
+        assert_eq!(lab.names(), during);
+        assert_ne!(lab.layout(), before);
+        assert_eq!(lab.journal().len(), 1);
+        host.kill();
+        lab.wait_for_names("the monitors", &["Virtual-0", "Virtual-1"]);
+        lab.chooser(Topology::Primary).clean_up();
+        assert_eq!(lab.layout(), before, "{topology:?}");
+        assert!(lab.journal().is_empty());
+    }
 }
 
 /// Not a test by itself: the process that `vm_a_killed_host_leaves_nothing` kills.
@@ -459,9 +466,11 @@ fn vm_a_killed_host_leaves_nothing() {
 fn plays_a_host_that_is_killed() {
     #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program what to play")]
     let Ok(told) = std::env::var(HOST) else { return };
-    let (runtime_dir, state) = told.split_once('\n').expect("two folders");
+    let told: Vec<_> = told.lines().collect();
+    let [runtime_dir, state, topology] = told[..] else { panic!("two folders and a topology") };
+    let topology = if topology == "Exclusive" { Topology::Exclusive } else { Topology::Primary };
     let bus = ("DBUS_SESSION_BUS_ADDRESS".to_owned(), format!("unix:path={runtime_dir}/bus"));
-    let config = config([bus].into(), Path::new(runtime_dir), Path::new(state), Topology::Exclusive);
+    let config = config([bus].into(), Path::new(runtime_dir), Path::new(state), topology);
     let chooser = Chooser::new(DisplayKind::Kwin, config).expect("a chooser");
     let _output = chooser.create(mode(640, 360, 60_000), &AppLaunch::default()).expect("an output");
     println!("the output is there");

@@ -328,23 +328,27 @@ fn what_a_killed_host_changed_is_restored_at_the_next_start() {
     let Some(lab) = Lab::start("mutter-killed-host", &[(1280, 720), (1000, 750)]) else { return };
     let before = users_layout();
     rearrange(&lab.session, &before);
-    let own = std::env::current_exe().expect("the path of this program");
-    let mut command = lab.session.command(own);
-    command.args(["--exact", "mutter::plays_a_host_that_is_killed", "--nocapture"]);
-    let told = format!("{}\n{}", lab.session.runtime_dir().display(), lab.state.path().display());
-    command.env(HOST, told);
-    let host = lab.session.spawn("host", command).expect("a host");
-    host.wait_for_log("the output is there", SOON).expect("an output");
-    let during = lab.layout();
-    assert_eq!(during.len(), 1, "{during:?}");
-    assert_eq!(lab.journal().len(), 1);
-    host.kill();
-    // By itself Mutter takes the monitor away with its owner, but brings its own layout, not the user's.
-    wait_for("the end of the monitor", SOON, || (lab.layout().len() == 2).then_some(())).expect("its end");
-    assert_ne!(lab.layout(), before);
-    lab.chooser(Topology::Primary).clean_up();
-    assert_eq!(lab.layout(), before);
-    assert!(lab.journal().is_empty());
+    for topology in [Topology::Primary, Topology::Exclusive] {
+        let own = std::env::current_exe().expect("the path of this program");
+        let mut command = lab.session.command(own);
+        command.args(["--exact", "mutter::plays_a_host_that_is_killed", "--nocapture"]);
+        let (runtime_dir, state) = (lab.session.runtime_dir().display(), lab.state.path().display());
+        command.env(HOST, format!("{runtime_dir}\n{state}\n{topology:?}"));
+        let host = lab.session.spawn("host", command).expect("a host");
+        host.wait_for_log("the output is there", SOON).expect("an output");
+        let during = lab.layout();
+        assert_eq!(during.len(), if topology == Topology::Exclusive { 1 } else { 3 }, "{during:?}");
+        assert_ne!(during, before);
+        assert_eq!(lab.journal().len(), 1);
+        host.kill();
+        // By itself Mutter takes the monitor away with its owner, but brings its own layout, not the user's.
+        wait_for("the end of the monitor", SOON, || (lab.layout().len() == 2).then_some(()))
+            .expect("its end");
+        assert_ne!(lab.layout(), before, "{topology:?}");
+        lab.chooser(Topology::Primary).clean_up();
+        assert_eq!(lab.layout(), before, "{topology:?}");
+        assert!(lab.journal().is_empty());
+    }
 }
 
 /// Not a test by itself: the process that `what_a_killed_host_changed_is_restored_at_the_next_start` kills.
@@ -352,8 +356,10 @@ fn what_a_killed_host_changed_is_restored_at_the_next_start() {
 fn plays_a_host_that_is_killed() {
     #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program what to play")]
     let Ok(told) = std::env::var(HOST) else { return };
-    let (runtime_dir, state) = told.split_once('\n').expect("two folders");
-    let config = config(runtime_dir, Path::new(state), Topology::Exclusive);
+    let told: Vec<_> = told.lines().collect();
+    let [runtime_dir, state, topology] = told[..] else { panic!("two folders and a topology") };
+    let topology = if topology == "Exclusive" { Topology::Exclusive } else { Topology::Primary };
+    let config = config(runtime_dir, Path::new(state), topology);
     let chooser = Chooser::new(DisplayKind::Mutter, config).expect("a chooser");
     let _output = chooser.create(mode(1264, 720, 60_000), &AppLaunch::default()).expect("an output");
     println!("the output is there");

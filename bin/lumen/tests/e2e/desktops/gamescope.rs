@@ -3,7 +3,7 @@
 use super::{Expected, HOST_FAILURE, NO_LINGER, VERDICT, resumes};
 use crate::lab::{Lab, PATIENCE, now, testcard};
 use lumen_lab::{
-    Gamescope, GamescopeOptions, Session, left_out, patient, render_node, session_for, wait_for,
+    Desktop, Gamescope, GamescopeOptions, Session, left_out, patient, render_node, session_for, wait_for,
 };
 use lumen_testkit::{Ending, StreamRequest};
 use std::process::Command;
@@ -99,6 +99,17 @@ fn vm_a_running_gamescope_is_attached_to_by_its_node() {
     let figures = super::watch(&lab, &stream, &request, 5, 0);
     super::assert_path(&lab, &expected());
     super::print_figures(&expected(), &request, &figures);
+    stream.disconnect(patient(PATIENCE));
+    client.cancel().expect("cancelled");
+    // It belongs to its user: it goes on with what runs in it, and nothing of ours is left.
+    wait_for("the host's own programs to end", patient(PATIENCE), || {
+        lab.app_processes().is_empty().then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", lab.app_commands()));
+    assert!(gamescope.process().is_running(), "{}", gamescope.process().log_tail(20));
+    assert_eq!(session.video_nodes().expect("PipeWire answers").len(), 1);
+    let stream = lab.launch(&client, "Desktop", &request);
+    super::watch(&lab, &stream, &request, 5, 0);
     stream.disconnect(patient(PATIENCE));
     client.cancel().expect("cancelled");
 }

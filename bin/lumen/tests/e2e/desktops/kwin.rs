@@ -4,12 +4,14 @@
 use super::{
     Expected, Monitor, dies_for_good, pipewire_restarts, portal_installed, reconnects, resumes, whole_session,
 };
-use crate::lab::{Lab, PATIENCE};
+use crate::lab::{Lab, PATIENCE, wait_for};
 use lumen_lab::{
     Desktop, Kwin, KwinOptions, KwinRenderer, Mode, PortalKind, Portals, Session, left_out, patient,
     render_node, session_for,
 };
-use lumen_testkit::StreamRequest;
+use lumen_testkit::{InputPacket, StreamRequest};
+use serde_json::Value;
+use std::time::Duration;
 
 fn session() -> Option<Session> {
     if render_node().is_none() {
@@ -118,6 +120,32 @@ fn vm_kwin_shows_a_monitor_through_the_portal_without_a_click() {
         stream = resumes(&lab, &client, &request, &format!("portal of KDE, {round} mode"));
         super::watch(&lab, &stream, &request, 5, 0);
     }
+    // The same grant carries input.
+    let mut nudge = 0;
+    wait_for("the card to see the pointer", PATIENCE, || {
+        nudge = (nudge + 1) % 50;
+        let at = InputPacket::MousePosition { x: 100 + nudge, y: 90, width: 320, height: 180 };
+        stream.send_input(at).expect("queued");
+        std::thread::sleep(patient(Duration::from_millis(20)));
+        lab.input_log().iter().any(|line| line["type"] == "pointer_motion").then_some(())
+    });
+    for down in [true, false] {
+        stream.send_input(InputPacket::MouseButton { down, button: 1 }).expect("queued");
+    }
+    let saw = |kind: &str, code: u64, state: &str| {
+        wait_for(&format!("{kind} {code} {state}"), PATIENCE, || {
+            let found = |line: &Value| line["type"] == kind && line["code"] == code && line["state"] == state;
+            lab.input_log().iter().any(found).then_some(())
+        });
+    };
+    saw("button", 0x110, "released");
+    stream.send_input(InputPacket::key(true, 0x41)).expect("queued");
+    stream.send_input(InputPacket::key(false, 0x41)).expect("queued");
+    saw("key", 30, "pressed");
+    saw("key", 30, "released");
+    let input = lab.status()["sessions"][0]["input"].clone();
+    println!("portal of KDE: input by {input}");
+    assert_eq!(input["path"], "libei", "{input}");
     stream.disconnect(patient(PATIENCE));
     client.cancel().expect("cancelled");
 }
