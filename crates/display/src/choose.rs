@@ -77,6 +77,11 @@ impl Chooser {
         }
     }
 
+    /// Takes back what a desktop asks a person: the host stops.
+    pub fn withdraw_questions(&self) {
+        self.config.questions.withdraw();
+    }
+
     fn ladder(&self, findings: &[Finding]) -> Ladder {
         if self.requested == DisplayKind::Builtin {
             return Ladder {

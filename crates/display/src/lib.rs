@@ -20,6 +20,7 @@ mod no_input;
 pub mod portal;
 mod process;
 mod pulse;
+mod questions;
 mod session;
 mod wlroots;
 
@@ -27,6 +28,7 @@ pub use backend::{Finding, State};
 pub use choose::Chooser;
 pub use kind::{DisplayKind, UnknownDisplay};
 pub use kwin::{kwin_input, setup as kwin_setup};
+pub use questions::Questions;
 pub use session::SessionEnvironment;
 
 use std::path::PathBuf;
@@ -77,6 +79,8 @@ pub struct DisplayConfig {
     pub source: VideoSource,
     /// Attach to the running gamescope with this PipeWire node (`LUMEN_GAMESCOPE_NODE`).
     pub gamescope_node: Option<u32>,
+    /// Withdrawn when the host stops.
+    pub questions: Questions,
 }
 
 impl DisplayConfig {
@@ -92,6 +96,7 @@ impl DisplayConfig {
             topology: Topology::default(),
             source: VideoSource::default(),
             gamescope_node: None,
+            questions: Questions::default(),
         }
     }
 }

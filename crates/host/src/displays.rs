@@ -61,6 +61,11 @@ impl Displays {
         plan
     }
 
+    /// Takes back what a desktop asks a person: the host stops.
+    pub fn withdraw_questions(&self) {
+        self.chooser.withdraw_questions();
+    }
+
     /// Removes what a host that was killed left in the desktops.
     pub fn clean_up(&self) {
         self.chooser.clean_up();
@@ -159,6 +164,7 @@ pub fn display_config(
             VideoSource::TestPattern => lumen_display::VideoSource::TestPattern,
         },
         gamescope_node: config.capture.gamescope_node,
+        questions: lumen_display::Questions::default(),
     }
 }
 

@@ -80,6 +80,7 @@ pub struct Host {
     supervisor: Option<Supervisor>,
     runtime: Option<tokio::runtime::Runtime>,
     reloader: Arc<Reloader>,
+    displays: Arc<displays::Displays>,
     name: String,
     _lock: files::InstanceLock,
 }
@@ -262,7 +263,7 @@ impl Host {
         std::thread::Builder::new()
             .name("lumen-outlook".into())
             .spawn({
-                let reloader = reloader.clone();
+                let (displays, reloader) = (displays.clone(), reloader.clone());
                 move || tell_outlook(&displays, &reloader)
             })
             .context("starting a thread")?;
@@ -275,6 +276,7 @@ impl Host {
             supervisor: Some(supervisor),
             runtime: Some(runtime),
             reloader,
+            displays,
             name,
             _lock: lock,
         })
@@ -317,6 +319,7 @@ impl Host {
 
     /// Takes the host down: tells the clients, ends apps and outputs, closes the ports.
     pub fn stop(mut self) {
+        self.displays.withdraw_questions();
         drop(self.announcement.take());
         drop(self.control_socket.take());
         drop(self.supervisor.take());

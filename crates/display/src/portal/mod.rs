@@ -126,7 +126,17 @@ impl Portal {
         future: impl Future<Output = Result<T, DisplayError>>,
     ) -> Result<T, DisplayError> {
         let limit = self.patience.step * STEPS + self.patience.person * 2;
-        bus::wait(NAME, waited_for, limit, future)
+        let withdrawn = || DisplayError::Gone {
+            backend: NAME,
+            cause: "the host stops, and nobody is asked any more".to_owned(),
+        };
+        bus::wait(NAME, waited_for, limit, async {
+            tokio::select! {
+                biased;
+                result = future => result,
+                () = self.config.questions.withdrawn() => Err(withdrawn()),
+            }
+        })
     }
 }
 

@@ -544,8 +544,8 @@ fn the_pointer_goes_where_the_picture_is_between_its_bars() {
             };
             let there = |line: &Value| near(line, "x", on_card.0) && near(line, "y", on_card.1);
             let log = desk.lab.input_log();
-            let motions = log.iter().skip(seen).filter(|line| line["type"] == "pointer_motion");
-            motions.last().is_some_and(there).then_some(())
+            let mut motions = log.iter().skip(seen).filter(|line| line["type"] == "pointer_motion");
+            motions.next_back().is_some_and(there).then_some(())
         });
     }
     drop(desk.end());

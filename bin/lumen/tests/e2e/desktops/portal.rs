@@ -127,3 +127,24 @@ fn a_backend_that_hangs_or_dies_for_good_ends_the_stream_cleanly() {
         }
     }
 }
+
+/// Whoever stops the host does not have to wait for an answer that nobody gives.
+#[test]
+fn a_host_is_stopped_while_the_portal_asks() {
+    let Some(session) = session() else { return };
+    let sway = start_sway(&session);
+    let kind = PortalKind::WlrAsking { chooser: "sleep 1000".into() };
+    let _portals = Portals::start(&sway, kind).expect("the portal starts");
+    let mut lab = Lab::start_in(sway.env(), BY_PORTAL);
+    let client = lab.paired(0);
+    let app = lab.app(&client, "testcard");
+    let asking = std::thread::spawn(move || client.request_launch(app, &StreamRequest::new(640, 360, 60)));
+    wait_for("the question", PATIENCE, || lab.log().contains("a client asks for a stream").then_some(()));
+    let stopped = now();
+    lab.stop_host();
+    let waited = now() - stopped;
+    println!("portal asks: the host stopped after {waited:?}");
+    // It would give up the question itself after fifteen seconds.
+    assert!(waited < std::time::Duration::from_secs(10), "{waited:?}");
+    assert!(asking.join().expect("no panic").is_err());
+}
