@@ -12,6 +12,13 @@ pub enum State {
     Ready,
     /// It runs, but the session is locked.
     Locked,
+    /// It runs, but did not answer within the look: it is busy, or hangs.
+    Silent {
+        /// What it did not answer to.
+        cause: String,
+        /// What the user can do if it stays so.
+        remedy: String,
+    },
     /// It runs, but cannot or may not make outputs.
     Obstructed {
         /// What is in the way.

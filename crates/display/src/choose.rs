@@ -286,6 +286,11 @@ fn ladder(requested: DisplayKind, config: &DisplayConfig, findings: &[Finding]) 
                 desktop_runs = true;
                 ladder.rungs.push(Rung { kind, reason: format!("{kind} answers, but is locked") });
             }
+            // Making an output has more patience than a look.
+            Some(State::Silent { .. }) => {
+                desktop_runs = true;
+                ladder.rungs.push(Rung { kind, reason: format!("{kind} runs, and may just be busy") });
+            }
             Some(State::Obstructed { cause, remedy }) => {
                 desktop_runs = true;
                 ladder.passed_over.push(format!("{kind}: {cause}. {remedy}"));

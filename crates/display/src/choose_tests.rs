@@ -172,6 +172,15 @@ fn a_desktop_that_no_backend_knows_is_shown_by_its_portal() {
 }
 
 #[test]
+fn a_desktop_that_did_not_answer_at_a_look_is_asked_all_the_same() {
+    let silent = State::Silent { cause: "no answer".into(), remedy: "Look".into() };
+    let found = [found(DisplayKind::Wlroots, silent), found(DisplayKind::Portal, State::Ready)];
+    let ladder = ladder(DisplayKind::Auto, &config("sway"), &found);
+    assert_eq!(kinds(&ladder), [DisplayKind::Wlroots, DisplayKind::Portal, DisplayKind::Builtin]);
+    assert!(ladder.rungs[0].reason.contains("busy"));
+}
+
+#[test]
 fn a_locked_desktop_is_asked_so_that_its_refusal_is_heard() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let found = [Finding { kind: DisplayKind::Mutter, state: State::Locked, version: String::new() }];

@@ -216,7 +216,7 @@ fn desktops(report: &mut Report, config: &Config, requested: DisplayKind, findin
                 "display",
                 format!("{name}: the session is locked. Unlock it there or by `loginctl unlock-session`"),
             ),
-            State::Obstructed { cause, remedy } => {
+            State::Silent { cause, remedy } | State::Obstructed { cause, remedy } => {
                 let grade = if asked == Some(*kind) { Grade::Problem } else { Grade::Notice };
                 report.add(grade, "display", format!("{name}: {cause}. {remedy}"));
             }

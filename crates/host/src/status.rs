@@ -131,6 +131,7 @@ fn found(finding: &Finding) -> Value {
         Look::Absent => ("absent", None, None),
         Look::Ready => ("ready", None, None),
         Look::Locked => ("locked", None, None),
+        Look::Silent { cause, remedy } => ("silent", Some(cause), Some(remedy)),
         Look::Obstructed { cause, remedy } => ("obstructed", Some(cause), Some(remedy)),
     };
     json!({

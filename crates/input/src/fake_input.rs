@@ -1,6 +1,7 @@
 //! KWin's fake input, for where its libei is out of reach, and for characters that no key of the layout types. KWin shows
 //! the protocol only to programs with its permission (`lumen setup`).
 
+use crate::keymap::is_modifier;
 use crate::protocol::org_kde_kwin_fake_input::OrgKdeKwinFakeInput;
 use crate::sink::{Applied, Connect, Driver, InputError};
 use lumen_media::{InputEvent, Timestamp, TouchPhase, clock};
@@ -58,6 +59,8 @@ struct FakeInput {
     /// Of the streamed output.
     output: String,
     fingers: std::collections::BTreeSet<u32>,
+    /// Modifier keys that the client holds, by evdev code.
+    modifiers: std::collections::BTreeSet<u16>,
 }
 
 /// Connects to the KWin at `socket`, to send positions to its output called `output`.
@@ -111,7 +114,8 @@ impl FakeInput {
         }
         roundtrip(&connection, &mut queue, &mut state, deadline)?;
         let output = output.to_owned();
-        Ok(Self { connection, queue, state, device, output, fingers: std::collections::BTreeSet::new() })
+        let (fingers, modifiers) = Default::default();
+        Ok(Self { connection, queue, state, device, output, fingers, modifiers })
     }
 
     /// Waits until KWin has taken all that was sent.
@@ -188,6 +192,13 @@ impl Driver for FakeInput {
     fn apply(&mut self, event: &InputEvent) -> Applied {
         match event {
             InputEvent::Key { code, pressed } if self.device.version() >= KEYS => {
+                if is_modifier(*code) {
+                    if *pressed {
+                        self.modifiers.insert(*code)
+                    } else {
+                        self.modifiers.remove(code)
+                    };
+                }
                 self.device.keyboard_key((*code).into(), u32::from(*pressed));
             }
             InputEvent::Button { code, pressed } => self.device.button((*code).into(), u32::from(*pressed)),
@@ -205,7 +216,15 @@ impl Driver for FakeInput {
             }
             InputEvent::Touch { id, phase, x, y } => return self.touch(*id, *phase, *x, *y),
             InputEvent::Text(text) => {
-                return text.chars().fold(Applied::Sent, |_, character| self.symbol(character));
+                // What is held would make shortcuts of it.
+                for code in &self.modifiers {
+                    self.device.keyboard_key((*code).into(), 0);
+                }
+                let applied = text.chars().fold(Applied::Sent, |_, character| self.symbol(character));
+                for code in &self.modifiers {
+                    self.device.keyboard_key((*code).into(), 1);
+                }
+                return applied;
             }
             InputEvent::Key { .. } | InputEvent::PointerAbsolute { .. } => return Applied::Never,
         }

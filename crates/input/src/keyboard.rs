@@ -135,6 +135,22 @@ impl Keyboard {
         self.strokes.get(&(group, character)).copied()
     }
 
+    /// How the layout types `character` by keys alone, where the locks that are in force stay so: with CapsLock a small
+    /// letter takes Shift.
+    pub fn stroke_under_locks(&self, character: char) -> Option<Stroke> {
+        let stroke = self.stroke(character)?;
+        let Modifiers { locked, group, .. } = self.modifiers();
+        let shift = 1_u32.checked_shl(self.keymap.mod_get_index("Shift")).unwrap_or(0);
+        let mut state = State::new(&self.keymap);
+        let mut types = |mask: u32| {
+            state.update_mask(mask, 0, locked, 0, 0, group);
+            char::from_u32(xkb::keysym_to_utf32(state.key_get_one_sym(keycode(stroke.code))))
+                == Some(character)
+        };
+        let mask = [stroke.mask, stroke.mask ^ shift].into_iter().find(|mask| types(*mask));
+        Some(Stroke { mask: mask.unwrap_or(stroke.mask), ..stroke })
+    }
+
     /// How `character` is typed; gives it a spare key if the layout does not have it.
     pub fn typing(&mut self, character: char) -> Typing {
         if let Some(stroke) = self.stroke(character) {
@@ -333,5 +349,18 @@ mod tests {
         keyboard.key(58, false);
         assert_eq!(keyboard.modifiers(), Modifiers { locked: 2, ..Modifiers::default() });
         assert!(Keyboard::of_layout("no-such-layout", "").is_none());
+    }
+
+    #[test]
+    fn with_caps_lock_small_letters_take_shift() {
+        let mut keyboard = Keyboard::of_layout("us", "").expect("known");
+        let masks = |keyboard: &Keyboard| {
+            ['a', 'A', '1', '!', '\n']
+                .map(|character| keyboard.stroke_under_locks(character).expect("a key").mask)
+        };
+        assert_eq!(masks(&keyboard), [0, 1, 0, 1, 0]);
+        keyboard.key(58, true);
+        keyboard.key(58, false);
+        assert_eq!(masks(&keyboard), [1, 0, 0, 1, 0]);
     }
 }

@@ -22,6 +22,21 @@ pub const KEY_LEFTMETA: u16 = 125;
 /// `KEY_RIGHTMETA`
 pub const KEY_RIGHTMETA: u16 = 126;
 
+/// Whether a key, by its usual place, changes what others type while it is held.
+pub fn is_modifier(code: u16) -> bool {
+    matches!(
+        code,
+        KEY_LEFTCTRL
+            | KEY_RIGHTCTRL
+            | KEY_LEFTSHIFT
+            | KEY_RIGHTSHIFT
+            | KEY_LEFTALT
+            | KEY_RIGHTALT
+            | KEY_LEFTMETA
+            | KEY_RIGHTMETA
+    )
+}
+
 /// A0 to AF and B0 to B3: modifiers by side, browser and media keys.
 const SIDES_AND_MEDIA: [u16; 20] = [
     KEY_LEFTSHIFT,

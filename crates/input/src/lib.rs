@@ -25,4 +25,4 @@ pub use kwin::{KwinTarget, kwin};
 pub use libei::{Beyond, LibeiTarget, Place, Socket, Typist, libei};
 pub use mapper::{Accept, Dropped, Mapper};
 pub use sink::InputError;
-pub use wlroots::{WlrootsTarget, wlroots};
+pub use wlroots::{WlrootsOutput, WlrootsTarget, wlroots};

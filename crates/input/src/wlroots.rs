@@ -9,6 +9,7 @@ use crate::sink::{Applied, Connect, Driver, InputError, start};
 use crate::wheel::Wheel;
 use lumen_media::{InputEvent, InputSink, Timestamp, clock};
 use lumen_wayland::{Answer, Globals};
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -34,6 +35,25 @@ const EXTENT: f64 = 65_535.0;
 /// `wl_pointer.axis` of a notch, as most compositors send it.
 const AXIS_PER_NOTCH: f64 = 15.0;
 
+/// Which output of a compositor is streamed.
+#[derive(Clone, Debug)]
+pub enum WlrootsOutput {
+    /// By `wl_output.name`.
+    Named(String),
+    /// Where its name is not known: the only one of this size (width and height in pixels), or the only one at all.
+    Sized(Option<(u32, u32)>),
+}
+
+impl fmt::Display for WlrootsOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => write!(f, "output {name}"),
+            Self::Sized(Some((width, height))) => write!(f, "single output of {width}x{height}"),
+            Self::Sized(None) => f.write_str("single output"),
+        }
+    }
+}
+
 /// Where events of a wlroots compositor go.
 #[derive(Clone, Debug)]
 pub struct WlrootsTarget {
@@ -41,8 +61,8 @@ pub struct WlrootsTarget {
     pub desktop: &'static str,
     /// The compositor's socket, absolute.
     pub socket: PathBuf,
-    /// `wl_output.name` of the streamed output: positions land there.
-    pub output: String,
+    /// The streamed output: positions land there.
+    pub output: WlrootsOutput,
     /// XKB layouts of the virtual keyboard, comma-separated.
     pub layout: String,
     /// XKB variants of the layouts, written like them.
@@ -60,7 +80,30 @@ pub fn wlroots(target: WlrootsTarget) -> Arc<dyn InputSink> {
 #[derive(Default)]
 struct State {
     globals: Globals,
-    outputs: Vec<(wl_output::WlOutput, String)>,
+    outputs: Vec<(wl_output::WlOutput, Told)>,
+}
+
+/// What an output says of itself.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    name: Option<String>,
+    /// Of its current mode, in pixels.
+    size: Option<(u32, u32)>,
+}
+
+/// The position, among all that were told, of the streamed one.
+fn chosen<'a>(told: impl Iterator<Item = &'a Told>, wanted: &WlrootsOutput) -> Option<usize> {
+    let told: Vec<_> = told.collect();
+    let only = |fits: &dyn Fn(&Told) -> bool| {
+        let mut fitting = told.iter().enumerate().filter(|(_, told)| fits(told)).map(|(index, _)| index);
+        fitting.next().filter(|_| fitting.next().is_none())
+    };
+    match wanted {
+        WlrootsOutput::Named(name) => told.iter().position(|told| told.name.as_ref() == Some(name)),
+        WlrootsOutput::Sized(size) => {
+            only(&|_| true).or_else(|| only(&|told| size.is_some() && told.size == *size))
+        }
+    }
 }
 
 struct Wlroots {
@@ -89,16 +132,15 @@ impl Wlroots {
         let seat: Option<wl_seat::WlSeat> = state.globals.bind(&handle, 5);
         let pointers: Option<ZwlrVirtualPointerManagerV1> = state.globals.bind(&handle, 2);
         let keyboards: Option<ZwpVirtualKeyboardManagerV1> = state.globals.bind(&handle, 1);
-        state.outputs = state.globals.bind_all(&handle, 4).map(|output| (output, String::new())).collect();
+        state.outputs = state.globals.bind_all(&handle, 4).map(|output| (output, Told::default())).collect();
         roundtrip(desktop, &connection, &mut queue, &mut state, deadline)?;
-        let output =
-            state.outputs.iter().find(|(_, name)| *name == target.output).map(|(output, _)| output.clone());
+        let output = chosen(state.outputs.iter().map(|(_, told)| told), &target.output)
+            .map(|index| state.outputs[index].0.clone());
         let mut missing = Vec::new();
         let pointer = pointers.map(|manager| match manager.version() {
             2.. => {
                 if output.is_none() {
-                    missing
-                        .push(format!("positions cover all monitors: there is no output {}", target.output));
+                    missing.push(format!("positions cover all monitors: there is no {}", target.output));
                 }
                 manager.create_virtual_pointer_with_output(seat.as_ref(), output.as_ref(), &handle, ())
             }
@@ -347,10 +389,15 @@ impl Dispatch<wl_output::WlOutput, ()> for State {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        if let wl_output::Event::Name { name } = event
-            && let Some(known) = state.outputs.iter_mut().find(|(known, _)| known == output)
-        {
-            known.1 = name;
+        let Some((_, told)) = state.outputs.iter_mut().find(|(known, _)| known == output) else { return };
+        match event {
+            wl_output::Event::Name { name } => told.name = Some(name),
+            wl_output::Event::Mode { flags: wayland_client::WEnum::Value(flags), width, height, .. }
+                if flags.contains(wl_output::Mode::Current) =>
+            {
+                told.size = u32::try_from(width).ok().zip(u32::try_from(height).ok());
+            }
+            _ => {}
         }
     }
 }
@@ -368,3 +415,22 @@ delegate_noop!(State: ZwlrVirtualPointerManagerV1);
 delegate_noop!(State: ZwlrVirtualPointerV1);
 delegate_noop!(State: ZwpVirtualKeyboardManagerV1);
 delegate_noop!(State: ZwpVirtualKeyboardV1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_without_a_name_is_chosen_where_there_is_no_doubt() {
+        let told = |name: &str, size| Told { name: Some(name.into()), size: Some(size) };
+        let three = [told("DP-1", (1920, 1080)), told("DP-2", (1280, 720)), told("DP-3", (1920, 1080))];
+        let choose = |outputs: &[Told], wanted: WlrootsOutput| chosen(outputs.iter(), &wanted);
+        assert_eq!(choose(&three, WlrootsOutput::Named("DP-3".into())), Some(2));
+        assert_eq!(choose(&three, WlrootsOutput::Named(String::new())), None);
+        assert_eq!(choose(&[Told::default()], WlrootsOutput::Named(String::new())), None);
+        assert_eq!(choose(&three, WlrootsOutput::Sized(Some((1280, 720)))), Some(1));
+        assert_eq!(choose(&three, WlrootsOutput::Sized(Some((1920, 1080)))), None);
+        assert_eq!(choose(&three, WlrootsOutput::Sized(None)), None);
+        assert_eq!(choose(&three[..1], WlrootsOutput::Sized(Some((800, 600)))), Some(0));
+    }
+}

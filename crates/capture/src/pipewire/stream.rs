@@ -37,6 +37,8 @@ const JUDGED_AFTER: Duration = Duration::from_secs(2);
 
 /// How long pictures still come when nobody watches: a client that comes back at once finds them flowing.
 const GRACE: Duration = Duration::from_secs(3);
+/// The same for a capture that was never watched: its client is still connecting, maybe over a slow line.
+const FIRST_USE: Duration = Duration::from_secs(30);
 
 /// What a capture is opened with.
 pub(crate) struct Request {
@@ -153,6 +155,8 @@ pub(crate) struct Session {
     asleep: Cell<bool>,
     /// When to let go of it.
     sleep_at: Cell<Option<Timestamp>>,
+    /// Somebody has watched already.
+    was_wanted: Cell<bool>,
     /// Until when there has to be a format again after that.
     awake_by: Cell<Option<Timestamp>>,
     negotiated: Cell<bool>,
@@ -194,6 +198,7 @@ impl Session {
             target: request.target.node,
             asleep: Cell::new(false),
             sleep_at: Cell::new(None),
+            was_wanted: Cell::new(false),
             awake_by: Cell::new(None),
             negotiated: Cell::new(false),
             ended: Cell::new(false),
@@ -299,6 +304,7 @@ impl Session {
             state.pictures.set_wanted(wanted, &mut state.buffers, &self.stream, clock::now());
         }
         self.sleep_at.set(None);
+        self.was_wanted.set(self.was_wanted.get() || wanted);
         if wanted && self.asleep.replace(false) {
             self.state.borrow().pictures.sleeps(false);
             self.awake_by.set(Some(clock::now() + NEGOTIATED_WITHIN));
@@ -314,10 +320,12 @@ impl Session {
             let pictures = &self.state.borrow().pictures;
             !pictures.is_wanted() && pictures.has_kept()
         };
+        // One that was never wanted was just opened for a client that is on its way.
+        let grace = if self.was_wanted.get() { GRACE } else { FIRST_USE };
         if !idle || self.asleep.get() {
             return;
         }
-        let Some(at) = self.sleep_at.get() else { return self.sleep_at.set(Some(now + GRACE)) };
+        let Some(at) = self.sleep_at.get() else { return self.sleep_at.set(Some(now + grace)) };
         if now < at {
             return;
         }

@@ -33,9 +33,11 @@ fn look(config: &DisplayConfig) -> Finding {
     let version = match instance.version(GLANCE) {
         Ok(version) => format!("Hyprland {version}"),
         Err(error) => {
-            let state = State::Obstructed {
-                cause: error.to_string(),
-                remedy: "Look whether Hyprland hangs (hyprctl version)".into(),
+            let (cause, remedy) =
+                (error.to_string(), "Look whether Hyprland hangs (hyprctl version)".to_owned());
+            let state = match error {
+                DisplayError::Timeout { .. } => State::Silent { cause, remedy },
+                _ => State::Obstructed { cause, remedy },
             };
             return Finding { kind: DisplayKind::Hyprland, state, version: "Hyprland".into() };
         }
@@ -125,7 +127,7 @@ impl VirtualDisplay for Hyprland {
             input: lumen_input::wlroots(lumen_input::WlrootsTarget {
                 desktop: NAME,
                 socket: socket.clone(),
-                output: found.name.clone(),
+                output: lumen_input::WlrootsOutput::Named(found.name.clone()),
                 layout: self.config.keyboard_layout.clone(),
                 variant: self.config.keyboard_variant.clone().unwrap_or_default(),
             }),

@@ -224,13 +224,9 @@ impl Drop for Output {
         self.watch = None;
         let restored = {
             let _one = self.made.then(arranging);
-            let others = live(|outputs| {
-                outputs.remove(&self.before.key());
-                outputs.values().any(|other| other.instance == self.before.instance && !other.off.is_empty())
-            });
-            // The monitors stay dark for the other one, which lights them in its turn.
-            let off = if others { Vec::new() } else { self.before.off.clone() };
-            restore(&self.instance, &Before { off, ..self.before.clone() })
+            live(|outputs| outputs.remove(&self.before.key()));
+            let others = others_are_off(&self.before);
+            restore_beside(&self.instance, &self.before, others)
         };
         match restored {
             Ok(()) => {
@@ -252,6 +248,17 @@ impl Drop for Output {
     }
 }
 
+/// Whether another output of this host wants the monitors dark.
+fn others_are_off(before: &Before) -> bool {
+    live(|outputs| outputs.values().any(|other| other.instance == before.instance && !other.off.is_empty()))
+}
+
+/// [`restore`]; with `others`, monitors stay dark for another output, which lights them in its turn.
+fn restore_beside(instance: &Instance, before: &Before, others: bool) -> Result<(), DisplayError> {
+    let off = if others { Vec::new() } else { before.off.clone() };
+    restore(instance, &Before { off, ..before.clone() })
+}
+
 /// Tries again and again, on a thread of its own, until Hyprland answers or is gone, or the host ends: its next start finds
 /// the journal.
 fn retry(instance: Instance, before: Before, entry: Option<Entry>) {
@@ -259,7 +266,8 @@ fn retry(instance: Instance, before: Before, entry: Option<Entry>) {
         for _ in 0..RETRIES {
             std::thread::sleep(RETRY);
             let one = arranging();
-            let over = restore(&instance, &before).is_ok() || !instance.is_alive();
+            let others = others_are_off(&before);
+            let over = restore_beside(&instance, &before, others).is_ok() || !instance.is_alive();
             drop(one);
             if over {
                 tracing::info!(output = before.name, "the output is removed from Hyprland");
@@ -290,7 +298,10 @@ pub(super) fn restore(instance: &Instance, before: &Before) -> Result<(), Displa
     if !before.off.is_empty() && !wait_for(instance, deadline(), lit)? {
         tracing::warn!("Hyprland leaves monitors dark; `hyprctl reload` restores them");
     }
-    if instance.monitors(ANSWER)?.iter().any(|monitor| monitor.name == before.name) {
+    let monitors = instance.monitors(ANSWER)?;
+    // Whoever has moved on meanwhile, to another monitor or another client's output, stays there.
+    let has_focus = monitors.iter().any(|monitor| monitor.focused && monitor.name == before.name);
+    if monitors.iter().any(|monitor| monitor.name == before.name) {
         instance.order(&format!("output remove {}", before.name), ANSWER)?;
         let gone = |monitors: &[Monitor]| !monitors.iter().any(|monitor| monitor.name == before.name);
         if !wait_for(instance, deadline(), gone)? {
@@ -301,7 +312,7 @@ pub(super) fn restore(instance: &Instance, before: &Before) -> Result<(), Displa
             });
         }
     }
-    if let Some(focused) = &before.focused {
+    if let Some(focused) = before.focused.as_ref().filter(|_| has_focus) {
         // It may have been unplugged meanwhile.
         if let Err(error) = instance.order(&rule::focus(dialect, focused), ANSWER) {
             tracing::debug!(%error, "focus");

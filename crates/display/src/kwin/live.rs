@@ -510,10 +510,34 @@ impl Live {
         }
         if last && let Some(desk) = desks.remove(&self.job.socket) {
             // Kept when KWin refused or could not be asked: the next start restores the layout.
-            if let (Some(entry), Ok(Applied::Yes)) = (desk.entry, restored) {
-                entry.done();
+            match (desk.entry, restored) {
+                (Some(entry), Ok(Applied::Yes)) => entry.done(),
+                (Some(_), Err(_)) => mend_later(self.job.config.clone(), self.job.socket.clone()),
+                _ => {}
             }
         }
+    }
+}
+
+/// How long after a layout that KWin did not take back it is asked again, and how often.
+const RETRY: Duration = Duration::from_secs(2);
+const RETRIES: u32 = 300;
+
+/// Asks again and again, on a thread of its own, until the layout is restored, its KWin is gone, or the host ends: its next
+/// start finds the journal.
+fn mend_later(config: DisplayConfig, socket: PathBuf) {
+    let tries = move || {
+        for _ in 0..RETRIES {
+            std::thread::sleep(RETRY);
+            clean_up(&config, &socket);
+            if is_clean(&config) {
+                return;
+            }
+        }
+        tracing::warn!("the layout of KWin's outputs stays changed until the next start");
+    };
+    if let Err(error) = std::thread::Builder::new().name("lumen-undo".into()).spawn(tries) {
+        tracing::warn!(%error, "no thread to restore a layout later");
     }
 }
 

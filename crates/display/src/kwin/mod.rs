@@ -53,10 +53,10 @@ fn look(config: &DisplayConfig) -> Finding {
             format!("{} runs on X11, where it has no virtual outputs", facts.title()),
             "Choose the Plasma session on Wayland at the login",
         )),
-        Err(Missing { silent: Some(socket) }) if is_expected(config) => finding(obstructed(
-            format!("it does not answer at {}", socket.display()),
-            "Look whether Plasma hangs; log out and in again",
-        )),
+        Err(Missing { silent: Some(socket) }) if is_expected(config) => finding(State::Silent {
+            cause: format!("it does not answer at {}", socket.display()),
+            remedy: "Look whether Plasma hangs; log out and in again".into(),
+        }),
         Err(_) => Finding::absent(DisplayKind::Kwin),
     }
 }

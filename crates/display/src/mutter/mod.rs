@@ -62,7 +62,10 @@ fn obstructed(error: &DisplayError) -> State {
     let (cause, remedy) = match error {
         DisplayError::Locked { .. } => return State::Locked,
         DisplayError::Timeout { .. } => {
-            ("it does not answer".to_owned(), "Look whether it hangs; its log may tell why".to_owned())
+            return State::Silent {
+                cause: "it does not answer".to_owned(),
+                remedy: "Look whether it hangs; its log may tell why".to_owned(),
+            };
         }
         DisplayError::Unsupported { cause, remedy, .. } | DisplayError::Forbidden { cause, remedy, .. } => {
             (cause.clone(), remedy.clone())

@@ -24,7 +24,7 @@ impl Input {
     /// The sink for what `session` shows.
     pub fn of(&self, config: &DisplayConfig, session: &Arc<Session>, stream: &Stream) -> Arc<dyn InputSink> {
         if !session.takes_input() {
-            return without_grant(config);
+            return without_grant(config, stream.size);
         }
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, sink)) = &*held
@@ -52,13 +52,13 @@ impl Input {
 }
 
 /// A portal that only shows: desktops of the wlroots family take input by protocols of their own.
-fn without_grant(config: &DisplayConfig) -> Arc<dyn InputSink> {
+fn without_grant(config: &DisplayConfig, size: Option<(u32, u32)>) -> Arc<dyn InputSink> {
     match config.session.wayland_sockets().into_iter().next() {
         Some(socket) => lumen_input::wlroots(WlrootsTarget {
             desktop: NAME,
             socket,
             // The portal does not say which monitor it shows.
-            output: String::new(),
+            output: lumen_input::WlrootsOutput::Sized(size),
             layout: config.keyboard_layout.clone(),
             variant: config.keyboard_variant.clone().unwrap_or_default(),
         }),

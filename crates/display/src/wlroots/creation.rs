@@ -4,7 +4,7 @@ use super::SWAY;
 use super::instance::{Instance, ProcessId};
 use super::ipc::{CurrentMode, Ipc, IpcError, Output, quoted};
 use super::layout::{Layout, free_place, place_for};
-use super::removal::{Leaving, PREFIX, Record, run_all, take_away};
+use super::removal::{Leaving, PREFIX, Record, claimed, remove_unnamed, run_all, take_away};
 use crate::journal::Entry;
 use crate::{DisplayConfig, SessionEnvironment, Topology, pulse};
 use lumen_media::display::SetMode;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// For the whole creation.
 const LIMIT: Duration = Duration::from_secs(4);
 /// Beginning of the names of outputs without a monitor.
-const HEADLESS: &str = "HEADLESS-";
+pub(super) const HEADLESS: &str = "HEADLESS-";
 
 /// Outputs of this process in one sway, and the layout before the first of them.
 struct Group {
@@ -45,6 +45,9 @@ struct Live {
     entry: Option<Entry>,
 }
 
+/// For a sway to say what it is when an output is wanted: it may be busy.
+const GREETING: Duration = Duration::from_secs(2);
+
 /// How long after a removal that sway did not carry out it is tried again, and how often.
 const RETRY: Duration = Duration::from_secs(2);
 const RETRIES: u32 = 300;
@@ -54,7 +57,7 @@ pub(super) fn create(config: &DisplayConfig, mode: Mode) -> Result<VirtualOutput
     let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut groups = groups();
     groups.retain(|group| group.sway.is_alive() && !group.outputs.is_empty());
-    let instance = Instance::find(&config.session)?;
+    let instance = Instance::find(&config.session, GREETING)?;
     let socket = instance.wayland_socket(&config.session).ok_or_else(|| DisplayError::Unsupported {
         backend: SWAY,
         cause: format!("its Wayland socket is not in {}", config.session.runtime_dir.display()),
@@ -91,6 +94,11 @@ pub(super) fn create(config: &DisplayConfig, mode: Mode) -> Result<VirtualOutput
     let entry = journal(&record)?;
     let name = match appear(&mut ipc, &instance, &outputs, &group.outputs) {
         Ok(name) => name,
+        Err(error @ (DisplayError::Timeout { .. } | DisplayError::Gone { .. })) => {
+            // It may come all the same, when sway has time again.
+            retry_unnamed(config.state_dir.clone(), instance, Layout::of(&outputs), entry);
+            return Err(error);
+        }
         Err(error) => {
             entry.done();
             return Err(error);
@@ -209,7 +217,7 @@ impl Making<'_> {
             input: lumen_input::wlroots(lumen_input::WlrootsTarget {
                 desktop: SWAY,
                 socket: self.socket.clone(),
-                output: live.name.clone(),
+                output: lumen_input::WlrootsOutput::Named(live.name.clone()),
                 layout: self.config.keyboard_layout.clone(),
                 variant: self.config.keyboard_variant.clone().unwrap_or_default(),
             }),
@@ -383,6 +391,27 @@ fn retry(place: Place, entry: Option<Entry>) {
     }
 }
 
+/// Removes an output that sway made after it was given up, on a thread of its own: one that was not there `before` and that
+/// nobody has claimed.
+fn retry_unnamed(state_dir: PathBuf, instance: Instance, before: Layout, entry: Entry) {
+    let tries = move || {
+        for _ in 0..RETRIES {
+            std::thread::sleep(RETRY);
+            // No output of ours is without its name meanwhile.
+            let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = claimed(&state_dir);
+            match remove_unnamed(&instance, &before, &taken) {
+                Ok(()) => return entry.done(),
+                Err(_) if !instance.process.is_alive() => return entry.done(),
+                Err(error) => tracing::debug!(%error, "sway still does not answer"),
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("lumen-undo".into()).spawn(tries) {
+        tracing::warn!(%error, "no thread to look after an output that sway may still make");
+    }
+}
+
 /// What an app needs to open there.
 fn environment(session: &SessionEnvironment, instance: &Instance, socket: &Path) -> Vec<(String, String)> {
     let in_runtime_dir = socket.parent() == Some(session.runtime_dir.as_path());
@@ -421,7 +450,7 @@ mod tests {
             runtime_dir: session.runtime_dir().to_owned(),
             ..SessionEnvironment::default()
         };
-        let found = Instance::find(&environment).expect("the sway");
+        let found = Instance::find(&environment, GREETING).expect("the sway");
         let version = crate::wlroots::ipc::Version { major: 1, minor: 7, ..found.version.clone() };
         let old = Instance { version, ..found };
         let mut ipc = old.connect(clock::now() + LIMIT).expect("connected");

@@ -11,9 +11,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// For a sway to say its version; one that hangs must not keep another from being found.
-const HELLO: Duration = Duration::from_millis(600);
-
 /// A running sway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Instance {
@@ -24,12 +21,12 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// The first sway of the session that answers.
-    pub fn find(session: &SessionEnvironment) -> Result<Self, DisplayError> {
+    /// The first sway of the session that answers; each has `limit` for it.
+    pub fn find(session: &SessionEnvironment, limit: Duration) -> Result<Self, DisplayError> {
         let sockets = session.sway_sockets();
         let mut hung = None;
         for ipc in &sockets {
-            match Self::at(ipc) {
+            match Self::at(ipc, limit) {
                 Ok(Some(instance)) => return Ok(instance),
                 Ok(None) | Err(IpcError::Gone(_) | IpcError::Refused { .. }) => {}
                 Err(error) => hung = Some(error),
@@ -40,12 +37,12 @@ impl Instance {
                 backend: SWAY,
                 looked_for: format!("an IPC socket that answers in {}", session.runtime_dir.display()),
             },
-            |error| error.into_display(HELLO),
+            |error| error.into_display(limit),
         ))
     }
 
-    fn at(ipc: &Path) -> Result<Option<Self>, IpcError> {
-        let mut connection = Ipc::connect(ipc, clock::now() + HELLO)?;
+    fn at(ipc: &Path, limit: Duration) -> Result<Option<Self>, IpcError> {
+        let mut connection = Ipc::connect(ipc, clock::now() + limit)?;
         let version = connection.version()?;
         let process = connection.pid().and_then(ProcessId::of);
         Ok(process.map(|process| Self { ipc: ipc.to_owned(), process, version }))

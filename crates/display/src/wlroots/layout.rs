@@ -39,6 +39,11 @@ impl Layout {
         Self { monitors: outputs.iter().map(monitor).collect(), focused }
     }
 
+    /// Whether a monitor was there.
+    pub fn has(&self, name: &str) -> bool {
+        self.monitors.iter().any(|monitor| monitor.name == name)
+    }
+
     /// Commands that enable again what was enabled, with its mode and place.
     pub fn enabling(&self, now: &[Output]) -> Vec<String> {
         let is_off = |name: &str| now.iter().any(|output| output.name == name && !output.active);

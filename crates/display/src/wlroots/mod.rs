@@ -20,17 +20,20 @@ pub(crate) const BACKEND: Backend = Backend { kind: DisplayKind::Wlroots, look, 
 
 /// Name in errors.
 const SWAY: &str = "sway";
+/// For a sway to say its version at a look; one that hangs must not keep another from being found.
+const HELLO: Duration = Duration::from_millis(600);
 /// For a compositor to list its globals.
 const LOOK_LIMIT: Duration = Duration::from_millis(1000);
 
 fn look(config: &DisplayConfig) -> Finding {
     let finding = |state, version: String| Finding { kind: DisplayKind::Wlroots, state, version };
     let obstructed = |cause: String, remedy: &str| State::Obstructed { cause, remedy: remedy.to_owned() };
-    let instance = match Instance::find(&config.session) {
+    let instance = match Instance::find(&config.session, HELLO) {
         Ok(instance) => instance,
         Err(DisplayError::Absent { .. }) => return look_for_others(config),
         Err(error) => {
-            return finding(obstructed(error.to_string(), "Look whether sway hangs"), SWAY.to_owned());
+            let (cause, remedy) = (error.to_string(), "Look whether sway hangs".to_owned());
+            return finding(State::Silent { cause, remedy }, SWAY.to_owned());
         }
     };
     let version = instance.version.to_string();

@@ -1,12 +1,14 @@
 //! Takes an output of ours out of sway and puts the layout back, at the end of a stream or after a host that was killed.
 
+use super::creation::HEADLESS;
 use super::instance::{Instance, ProcessId};
-use super::ipc::{Ipc, IpcError, quoted};
+use super::ipc::{Ipc, IpcError, Output, quoted};
 use super::layout::{Layout, View};
 use crate::{DisplayConfig, journal};
 use lumen_media::clock;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Beginning of the names of our journal's entries.
@@ -117,7 +119,7 @@ pub(super) fn clean_up(config: &DisplayConfig) -> bool {
             continue;
         }
         let last = !found.iter().any(|(_, other)| (other.sway, other.host) == (record.sway, record.host));
-        match restore(&record, last) {
+        match restore(&record, last, &config.state_dir) {
             Ok(()) => {
                 tracing::info!(output = record.output, "removed what an earlier run left in sway");
                 entry.done();
@@ -133,13 +135,45 @@ pub(super) fn clean_up(config: &DisplayConfig) -> bool {
     nothing_left
 }
 
-fn restore(record: &Record, last: bool) -> Result<(), IpcError> {
+/// Names of all outputs that a host wrote down, whether it lives or not.
+pub(super) fn claimed(state_dir: &Path) -> HashSet<String> {
+    let records = journal::left_over::<Record>(state_dir, PREFIX);
+    records.into_iter().filter_map(|(_, record)| record.output).collect()
+}
+
+/// Removes headless outputs that were not there `before` and that nobody claims: sway made them and could not say so in
+/// time.
+pub(super) fn remove_unnamed(
+    instance: &Instance,
+    before: &Layout,
+    claimed: &HashSet<String>,
+) -> Result<(), IpcError> {
+    let mut ipc = instance.connect(clock::now() + LIMIT)?;
+    let outputs = ipc.outputs()?;
+    let is_stray = |output: &&Output| {
+        output.active
+            && output.name.starts_with(HEADLESS)
+            && !before.has(&output.name)
+            && !claimed.contains(&output.name)
+    };
+    for stray in outputs.iter().filter(is_stray) {
+        take_away(&mut ipc, instance, &stray.name)?;
+        tracing::info!(output = stray.name, "an output that sway made too late is removed");
+    }
+    let outputs = ipc.outputs()?;
+    run_all(&mut ipc, &before.placing(&outputs))
+}
+
+fn restore(record: &Record, last: bool, state_dir: &Path) -> Result<(), IpcError> {
     let mut ipc = Ipc::connect(&record.ipc, clock::now() + LIMIT)?;
     let version = ipc.version()?;
     let instance = Instance { ipc: record.ipc.clone(), process: record.sway, version };
+    let Some(name) = record.output.as_deref() else {
+        return remove_unnamed(&instance, &record.before, &claimed(state_dir));
+    };
     let leaving = Leaving {
         instance: &instance,
-        name: record.output.as_deref().unwrap_or_default(),
+        name,
         before: &record.before,
         focused: record.focused.as_deref(),
         last,

@@ -297,7 +297,7 @@ fn no_kwin_a_frozen_one_and_a_dead_one_are_told_apart() {
     let found = lab.found();
     println!("frozen: {found:?} after {:?}", clock::now().since(begun));
     assert!(
-        matches!(&found.state, State::Obstructed { cause, .. } if cause.contains("does not answer")),
+        matches!(&found.state, State::Silent { cause, .. } if cause.contains("does not answer")),
         "{found:?}"
     );
     let error = lab.create(Topology::Primary, mode(640, 360, 60_000)).err().expect("frozen");

@@ -108,6 +108,9 @@ impl Intake {
     }
 }
 
+/// A source that has sent nothing for so long is named in the log.
+const FIRST_PICTURE: Duration = Duration::from_secs(5);
+
 /// Why a source is not read any more.
 enum Pause {
     Stopping,
@@ -177,8 +180,10 @@ impl Convert {
 
     fn read(&mut self, source: &mut dyn FrameSource) -> Pause {
         let mut vigil = source.pulse().and_then(|pulse| Vigil::start(pulse, self.answer, source.waker()));
+        let mut first_by = Some(clock::now() + FIRST_PICTURE);
         loop {
-            let frame = match source.wait_latest(vigil.as_ref().and_then(Vigil::due)) {
+            let due = [vigil.as_ref().and_then(Vigil::due), first_by].into_iter().flatten().min();
+            let frame = match source.wait_latest(due) {
                 Wait::Value(frame) => frame,
                 Wait::Nudged | Wait::Deadline if self.shared.stopping.load(Ordering::Acquire) => {
                     return Pause::Stopping;
@@ -188,10 +193,17 @@ impl Convert {
                         tracing::warn!("the desktop hangs: it sends no pictures and does not answer");
                         return Pause::Hung;
                     }
+                    if first_by.take_if(|by| clock::now() >= *by).is_some() {
+                        tracing::warn!(
+                            "no picture for {FIRST_PICTURE:?}: the app draws nothing yet, or the monitor is off; the \
+                            client waits for it"
+                        );
+                    }
                     continue;
                 }
                 Wait::Closed => return Pause::Closed,
             };
+            first_by = None;
             if let Some(vigil) = &mut vigil {
                 vigil.seen(clock::now());
             }

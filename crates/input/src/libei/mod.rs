@@ -5,13 +5,14 @@ mod link;
 
 use crate::finger::FingerPointer;
 use crate::keyboard::{Keyboard, Stroke};
-use crate::keymap::{KEY_LEFTCTRL, KEY_LEFTSHIFT};
+use crate::keymap::{KEY_LEFTCTRL, KEY_LEFTSHIFT, is_modifier};
 use crate::sink::{Applied, Connect, Driver, InputError, start};
 use devices::Devices;
 use link::Link;
 use lumen_media::{InputEvent, InputSink, Timestamp, TouchPhase};
 use reis::ei;
 use reis::event::DeviceCapability as Capability;
+use std::collections::BTreeSet;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -101,6 +102,8 @@ struct Libei {
     devices: Devices,
     place: Place,
     finger: FingerPointer,
+    /// Modifier keys that the client holds, by evdev code.
+    modifiers: BTreeSet<u16>,
     whole_notches: bool,
     /// Shared with the connections that come after this one.
     beyond: Arc<Mutex<Beyond>>,
@@ -121,6 +124,7 @@ impl Libei {
             devices,
             place,
             finger: FingerPointer::default(),
+            modifiers: BTreeSet::new(),
             whole_notches: false,
             beyond,
         })
@@ -135,6 +139,18 @@ impl Libei {
             }
         }
         Ok(())
+    }
+
+    /// A key of the client's.
+    fn client_key(&mut self, code: u16, pressed: bool) -> Applied {
+        if is_modifier(code) {
+            if pressed {
+                self.modifiers.insert(code)
+            } else {
+                self.modifiers.remove(&code)
+            };
+        }
+        self.key(code, pressed)
     }
 
     fn key(&mut self, code: u16, pressed: bool) -> Applied {
@@ -197,6 +213,12 @@ impl Libei {
     fn touch(&mut self, id: u32, phase: TouchPhase, x: f64, y: f64) -> Applied {
         let found = self.devices.placed(Capability::Touch, &self.place);
         let Some((device, region)) = found.filter(|_| !self.finger.is_down()) else {
+            // A press must not come before its place is known.
+            if self.devices.placed(Capability::PointerAbsolute, &self.place).is_none()
+                || self.devices.with(&[Capability::Button]).is_none()
+            {
+                return Applied::NotYet;
+            }
             let mut applied = Applied::Sent;
             for event in self.finger.touch(id, phase, x, y).into_iter().flatten() {
                 applied = self.apply(&event);
@@ -239,22 +261,27 @@ impl Libei {
         if self.devices.with(&[Capability::Keyboard]).is_none() {
             return Applied::NotYet;
         }
-        let stroke = self.devices.keyboard.as_ref().and_then(|keyboard| keyboard.stroke(character));
+        let stroke =
+            self.devices.keyboard.as_ref().and_then(|keyboard| keyboard.stroke_under_locks(character));
         if let Some(stroke) = stroke {
             return self.stroke(stroke);
         }
-        // What was typed before must be there first.
-        let _ = self.link.flush();
         let beyond = self.beyond.clone();
         let mut beyond = beyond.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *beyond {
             Beyond::Nothing => Applied::Never,
             Beyond::Typist(typist) => {
-                if typist(character) {
-                    Applied::Sent
-                } else {
-                    Applied::Never
+                let held: Vec<u16> = self.modifiers.iter().copied().collect();
+                for code in &held {
+                    self.key(*code, false);
                 }
+                // What was typed before must be there first.
+                let _ = self.link.flush();
+                let typed = typist(character);
+                for code in held {
+                    self.key(code, true);
+                }
+                if typed { Applied::Sent } else { Applied::Never }
             }
             Beyond::Number => self.number(character),
         }
@@ -264,14 +291,10 @@ impl Libei {
     fn number(&mut self, character: char) -> Applied {
         let Some(keyboard) = &self.devices.keyboard else { return Applied::Never };
         let digits = format!("{:x} ", u32::from(character));
-        let strokes: Option<Vec<Stroke>> = digits.chars().map(|digit| keyboard.stroke(digit)).collect();
+        let strokes: Option<Vec<Stroke>> =
+            digits.chars().map(|digit| keyboard.stroke_under_locks(digit)).collect();
         let (Some(strokes), Some(letter)) = (strokes, keyboard.stroke('u')) else { return Applied::Never };
-        for code in [KEY_LEFTCTRL, KEY_LEFTSHIFT, letter.code] {
-            self.key(code, true);
-        }
-        for code in [letter.code, KEY_LEFTSHIFT, KEY_LEFTCTRL] {
-            self.key(code, false);
-        }
+        self.tap(&[KEY_LEFTCTRL, KEY_LEFTSHIFT], letter.code);
         strokes.into_iter().fold(Applied::Never, |_, stroke| self.stroke(stroke))
     }
 
@@ -281,13 +304,26 @@ impl Libei {
             .keyboard
             .as_ref()
             .map_or(Vec::new(), |keyboard: &Keyboard| keyboard.keys_for(stroke.mask));
-        for code in &held {
-            self.key(*code, true);
-        }
-        let applied = self.key(stroke.code, true);
-        self.key(stroke.code, false);
-        for code in held.iter().rev() {
-            self.key(*code, false);
+        self.tap(&held, stroke.code)
+    }
+
+    /// Presses and releases a key while exactly these modifier keys are down; those that the client holds are afterwards
+    /// as before.
+    fn tap(&mut self, wanted: &[u16], code: u16) -> Applied {
+        let in_the_way: Vec<u16> =
+            self.modifiers.iter().copied().filter(|held| !wanted.contains(held)).collect();
+        let missing: Vec<u16> =
+            wanted.iter().copied().filter(|wanted| !self.modifiers.contains(wanted)).collect();
+        let mut applied = Applied::Sent;
+        let before = in_the_way.iter().map(|held| (*held, false));
+        let after = in_the_way.iter().map(|held| (*held, true));
+        let steps = before
+            .chain(missing.iter().map(|code| (*code, true)))
+            .chain([(code, true), (code, false)])
+            .chain(missing.iter().rev().map(|code| (*code, false)))
+            .chain(after);
+        for (code, pressed) in steps {
+            applied = self.key(code, pressed);
         }
         applied
     }
@@ -300,7 +336,7 @@ impl Driver for Libei {
 
     fn apply(&mut self, event: &InputEvent) -> Applied {
         match event {
-            InputEvent::Key { code, pressed } => self.key(*code, *pressed),
+            InputEvent::Key { code, pressed } => self.client_key(*code, *pressed),
             InputEvent::Button { code, pressed } => self.button(*code, *pressed),
             InputEvent::Scroll { horizontal_v120, vertical_v120 } => {
                 self.scroll(*horizontal_v120, *vertical_v120)

@@ -130,7 +130,6 @@ impl Feedback {
     /// A client that connects anew knows nothing.
     pub fn forget_sent(&mut self) {
         self.rumble.forget_sent();
-        self.rumble.sent = Some((0, 0));
         self.led.forget_sent();
         self.left.forget_sent();
         self.right.forget_sent();

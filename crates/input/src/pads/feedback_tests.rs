@@ -38,6 +38,18 @@ fn sensors_are_asked_for_once_and_again_by_a_new_client() {
 }
 
 #[test]
+fn a_stop_that_the_client_missed_is_sent_when_it_is_back() {
+    let mut feedback = Feedback::new(without_motion());
+    feedback.want(rumble(1, 2));
+    assert_eq!(flush(&mut feedback, 0), [rumbled(1, 2)]);
+    feedback.want(rumble(0, 0));
+    // It went to a client that was gone already.
+    assert_eq!(flush(&mut feedback, 100), [rumbled(0, 0)]);
+    feedback.forget_sent();
+    assert_eq!(flush(&mut feedback, 200), [rumbled(0, 0)]);
+}
+
+#[test]
 fn only_changes_are_sent_and_the_last_of_a_burst_is_never_lost() {
     let mut feedback = Feedback::new(without_motion());
     feedback.want(rumble(0, 0));

@@ -197,7 +197,7 @@ fn a_compositor_that_never_answers_costs_one_launch_and_not_the_host() {
 fn a_compositor_that_answers_late_is_waited_for() {
     let Some(session) = sway_session() else { return };
     let sway = start_sway(&session);
-    let lab = Lab::start_in(sway.env(), "[display]\nlinger_seconds = 0\ncompositor = \"wlroots\"\n");
+    let lab = Lab::start_in(sway.env(), NO_LINGER);
     let client = lab.paired(0);
     let request = StreamRequest::new(1264, 720, 60);
     for what in ["launch", "resume"] {

@@ -325,6 +325,29 @@ fn text(desk: &Desk<'_>) {
             Text::Lost => {}
         }
     }
+    // Neither a held Control nor CapsLock changes what is typed, and both are as before then.
+    desk.send(InputPacket::key(true, 0xa2));
+    desk.key(29, "pressed");
+    desk.send(InputPacket::Text("k".into()));
+    typed("k");
+    desk.send(InputPacket::key(true, 0x4b));
+    let pressed = desk.find("key", |line| {
+        line["code"] == 37 && line["state"] == "pressed" && line["modifiers"]["depressed"] == 4
+    });
+    println!("Control is held again: {pressed}");
+    desk.send(InputPacket::key(false, 0x4b));
+    desk.send(InputPacket::key(false, 0xa2));
+    let caps = || {
+        desk.send(InputPacket::key(true, 0x14));
+        desk.send(InputPacket::key(false, 0x14));
+        desk.key(58, "released");
+    };
+    caps();
+    for character in ["k", "K", "7"] {
+        desk.send(InputPacket::Text(character.to_owned()));
+        typed(character);
+    }
+    caps();
     // The layout is as before.
     desk.send(InputPacket::key(true, 0x51));
     desk.send(InputPacket::key(false, 0x51));

@@ -29,8 +29,8 @@ pub const NO_LINGER: &str = "[display]\nlinger_seconds = 0\n";
 /// What the client shows when the host lost the picture: the protocol has no number of its own for it.
 pub const HOST_FAILURE: u32 = 0x800e_9400;
 
-/// For the host to recover or to give up, with what the machine needs beside.
-pub const VERDICT: Duration = Duration::from_secs(6);
+/// For the host to recover or to give up: it takes 4.5 s (`docs/design/outputs.md`), and a busy machine some beside.
+pub const VERDICT: Duration = Duration::from_secs(8);
 
 /// Whether a portal backend is installed; distributions disagree on the folder.
 pub fn portal_installed(program: &str) -> bool {
