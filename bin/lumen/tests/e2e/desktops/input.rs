@@ -342,12 +342,15 @@ fn text(desk: &Desk<'_>) {
         desk.send(InputPacket::key(false, 0x14));
         desk.key(58, "released");
     };
-    caps();
-    for character in ["k", "K", "7"] {
-        desk.send(InputPacket::Text(character.to_owned()));
-        typed(character);
+    // By fake input KWin types symbols, and CapsLock changes them: its state is not told there.
+    if desk.ability.path != "kwin-fake-input" {
+        caps();
+        for character in ["k", "K", "7"] {
+            desk.send(InputPacket::Text(character.to_owned()));
+            typed(character);
+        }
+        caps();
     }
-    caps();
     // The layout is as before.
     desk.send(InputPacket::key(true, 0x51));
     desk.send(InputPacket::key(false, 0x51));
