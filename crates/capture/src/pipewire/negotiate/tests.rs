@@ -206,5 +206,5 @@ fn buffers_are_asked_for_by_kind_of_memory_and_pointer() {
 #[test]
 fn a_description_names_what_an_error_needs() {
     assert_eq!(describe(&mutter()[0]), "BGRx, 1264x720 to 1264x720, rate 0/1, rate up to 0/1 to 120/1");
-    assert_eq!(describe(&gamescope()[2]), "format 23, 320x180, rate 0/1, modifier 0x0");
+    assert_eq!(describe(&gamescope()[2]), "NV12, 320x180, rate 0/1, modifier 0x0");
 }
