@@ -1,8 +1,9 @@
 //! Sinks and tones of a private session.
 
-use crate::{LabError, Session, wait_for};
+use crate::{LabError, Process, Session, wait_for};
 use serde_json::Value;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -28,7 +29,44 @@ impl Drop for Tones {
     }
 }
 
+/// A plain recording of a sink, beside what is tested: what PipeWire itself loses on a busy machine, it loses too.
+#[derive(Debug)]
+pub struct Recording {
+    process: Process,
+    file: PathBuf,
+}
+
+impl Recording {
+    /// Ends it: the samples of the first of its two channels.
+    ///
+    /// # Errors
+    /// [`LabError::File`].
+    pub fn finish(self) -> Result<Vec<f32>, LabError> {
+        drop(self.process);
+        let cause = |cause| LabError::File { path: self.file.clone(), cause };
+        let bytes = std::fs::read(&self.file).map_err(cause)?;
+        std::fs::remove_file(&self.file).map_err(cause)?;
+        let (frames, _) = bytes.as_chunks::<8>();
+        Ok(frames.iter().map(|frame| f32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]])).collect())
+    }
+}
+
 impl Session {
+    /// Records what goes to `sink`, in stereo, until it is finished.
+    ///
+    /// # Errors
+    /// As [`Session::spawn`].
+    pub fn record(&self, name: &str, sink: &str) -> Result<Recording, LabError> {
+        let file = self.home().join(format!("{name}.raw"));
+        let mut command = self.command("pw-cat");
+        command.args(["-r", "--raw", "--format", "f32", "--rate", "48000", "--channels", "2"]);
+        command.arg("-P").arg(format!(
+            "{{ node.name={name} stream.capture.sink=true target.object={sink} node.latency=480/48000 }}"
+        ));
+        command.arg(&file);
+        Ok(Recording { process: self.spawn(name, command)?, file })
+    }
+
     /// Makes a silent sink that stays until [`Session::remove_sink`], and answers its object's id once the session
     /// manager knows it.
     ///

@@ -8,6 +8,7 @@ use crate::log::{Event, Log};
 use crate::pace::Pace;
 use crate::seat::Seat;
 use crate::show::{End, Tally, timeout_until};
+use crate::tablet::Tool;
 use anyhow::{Context, bail};
 use lumen_testcard::card::{Card, Scene, Style};
 use lumen_testcard::code::Code;
@@ -21,6 +22,8 @@ use wayland_client::protocol::{
 };
 use wayland_client::{Connection, Dispatch, EventQueue, QueueHandle, delegate_noop};
 use wayland_protocols::wp::cursor_shape::v1::client::wp_cursor_shape_manager_v1::WpCursorShapeManagerV1;
+use wayland_protocols::wp::tablet::zv2::client::zwp_tablet_manager_v2::ZwpTabletManagerV2;
+use wayland_protocols::wp::tablet::zv2::client::zwp_tablet_seat_v2::ZwpTabletSeatV2;
 use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel, xdg_wm_base};
 
 /// Size of a window that the compositor leaves to us.
@@ -64,6 +67,9 @@ pub struct App {
     options: Show,
     pub log: Log,
     pub seat: Seat,
+    pub tools: Vec<Tool>,
+    /// Kept alive for its tools.
+    _tablets: Option<ZwpTabletSeatV2>,
     shm: wl_shm::WlShm,
     window: Window,
     canvas: Option<Canvas>,
@@ -87,6 +93,10 @@ impl App {
         let seat: Option<wl_seat::WlSeat> = globals.bind(&queue, 1..=9, ()).ok();
         let cursors: Option<WpCursorShapeManagerV1> = globals.bind(&queue, 1..=1, ()).ok();
 
+        let tablets: Option<ZwpTabletManagerV2> = globals.bind(&queue, 1..=1, ()).ok();
+        let tablets =
+            tablets.zip(seat.as_ref()).map(|(manager, seat)| manager.get_tablet_seat(seat, &queue, ()));
+
         let surface = compositor.create_surface(&queue, ());
         let xdg = shell.get_xdg_surface(&surface, &queue, ());
         let toplevel = xdg.get_toplevel(&queue, ());
@@ -102,6 +112,8 @@ impl App {
             options: options.clone(),
             log,
             seat: Seat::new(seat, cursors),
+            tools: Vec::new(),
+            _tablets: tablets,
             shm,
             window,
             canvas: None,

@@ -97,6 +97,20 @@ pub enum Event {
         wayland_ms: u32,
     },
     TouchCancel,
+    /// A tool of a tablet; pressure and distance from 0 to 1, tilt in degrees, buttons by their evdev codes.
+    Tablet {
+        tool: &'static str,
+        near: bool,
+        down: bool,
+        x: f64,
+        y: f64,
+        pressure: f64,
+        distance: f64,
+        tilt_x: f64,
+        tilt_y: f64,
+        buttons: Vec<u32>,
+        wayland_ms: u32,
+    },
     End {
         reason: &'static str,
         drawn: u32,

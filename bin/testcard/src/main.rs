@@ -12,6 +12,7 @@ mod seat;
 mod show;
 #[allow(unsafe_code, reason = "shared memory with the compositor is mapped here and only here")]
 mod sys;
+mod tablet;
 mod typing;
 mod x11;
 

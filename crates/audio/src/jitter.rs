@@ -114,14 +114,38 @@ impl Jitter {
         }
     }
 
-    /// Makes the packet that leaves at `now` in `out`. Answers how long ago its first frame arrived; none when it is
-    /// silence because there is no sound.
-    pub(crate) fn pull(&mut self, now: Timestamp, out: &mut [f32]) -> Option<Duration> {
+    /// Whether sound plays and the next packet's is not there yet.
+    pub(crate) fn is_short(&self) -> bool {
+        // A change of speed may take a frame more.
+        self.state == State::Playing && self.stored() <= self.stretcher.needs()
+    }
+
+    /// Whether sound ran out and is not back yet.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.dry.is_some()
+    }
+
+    /// The source stood still together with us: what was not made meanwhile does not come later.
+    pub(crate) fn stood_still(&mut self) {
+        self.line.broken = true;
+        self.drift.level_jumped();
+    }
+
+    /// Whether more than the next packet's sound is there.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.stored() >= 2 * self.stretcher.needs()
+    }
+
+    /// Makes the packet of `slot`, which leaves at `now`, in `out`. Answers how long ago its first frame arrived; none
+    /// when it is silence because there is no sound.
+    pub(crate) fn pull(&mut self, slot: Timestamp, now: Timestamp, out: &mut [f32]) -> Option<Duration> {
         let stored = self.stored();
         let target = self.line.target(self.frames);
-        let excess = self.line.level(now, stored) - target;
+        let excess = self.line.level(slot, stored) - target;
         let needs = self.stretcher.needs();
-        if self.state == State::Filling && stored >= needs && excess >= 0.0 {
+        // The rest of the reserve comes while it plays: waiting for all of it would be a longer hole.
+        let enough = (self.line.quantum + self.frames) as f64 + RESERVE.start();
+        if self.state == State::Filling && stored >= needs && excess + target >= enough {
             self.state = State::Playing;
             self.fading = FADE;
             self.drift.level_jumped();
@@ -129,7 +153,7 @@ impl Jitter {
             self.counts.missing += self.dry.take().filter(|missing| *missing < RATE as u64).unwrap_or(0);
             // What piled up while nobody played is old; the fade-in hides its end.
             let before = self.counts.cut;
-            self.cut(excess as usize, needs);
+            self.cut(excess.max(0.0) as usize, needs);
             if excess <= SURPLUS {
                 self.counts.cut = before;
             }
@@ -145,10 +169,10 @@ impl Jitter {
             self.cut(excess as usize, needs);
             self.drift.level_jumped();
         } else {
-            let seconds = self.since.map_or(0.0, |since| now.since(since).as_secs_f64());
+            let seconds = self.since.map_or(0.0, |since| slot.since(since).as_secs_f64());
             self.stretcher.set_speed(self.drift.update(excess, seconds.min(0.1)));
         }
-        self.since = Some(now);
+        self.since = Some(slot);
         // The speed decides how many.
         let needs = self.stretcher.needs();
         let arrived = self.blocks.front().map(|block| block.arrived);
@@ -163,7 +187,7 @@ impl Jitter {
         arrived.map(|arrived| now.since(arrived))
     }
 
-    fn stored(&self) -> usize {
+    pub(crate) fn stored(&self) -> usize {
         self.store.len() / self.channels
     }
 
@@ -232,6 +256,8 @@ struct Line {
     quantum: usize,
     /// Worst lateness of late, in frames.
     lateness: f64,
+    /// How late the block before was, in frames.
+    before: f64,
     /// Sound ran out: where the line was drawn is no use.
     broken: bool,
 }
@@ -249,16 +275,24 @@ impl Line {
         if block.arrived < due {
             // Earlier than ever: the others were late.
             self.anchor = Some(due - due.since(block.arrived) / 4);
+            self.before = 0.0;
             return false;
         }
         let late = block.arrived.since(due).as_secs_f64();
         if std::mem::take(&mut self.broken) || late > PAUSED {
             self.anchor = Some(block.arrived);
+            self.before = 0.0;
             return true;
         }
         self.anchor = Some(due + Duration::from_secs_f64(late / 256.0));
-        let forgotten = self.lateness * 0.5f64.powf(seconds / FORGETTING);
-        self.lateness = forgotten.max((late * RATE).min(self.lateness + RISE));
+        let late = late * RATE;
+        // What the source lost makes all that follows late, and that once only.
+        let news = late > self.before + 1.0;
+        self.before = late;
+        self.lateness *= 0.5f64.powf(seconds / FORGETTING);
+        if news && late > self.lateness {
+            self.lateness = late.min(self.lateness + RISE);
+        }
         false
     }
 
@@ -268,12 +302,12 @@ impl Line {
         self.broken = true;
     }
 
-    /// How many frames would be stored at `now` if they came one by one instead of in blocks. A source that pauses adds
-    /// nothing beyond its block.
-    fn level(&self, now: Timestamp, stored: usize) -> f64 {
+    /// How many frames would have been stored at `slot` if they came one by one instead of in blocks; a packet that
+    /// leaves late has some that came later. A source that pauses adds nothing beyond its block.
+    fn level(&self, slot: Timestamp, stored: usize) -> f64 {
         let Some(anchor) = self.anchor else { return 0.0 };
-        let coming = now.since(anchor).as_secs_f64().min(PAUSED) * RATE;
-        stored as f64 + coming
+        let coming = slot.since(anchor).as_secs_f64().min(PAUSED) - anchor.since(slot).as_secs_f64();
+        stored as f64 + coming * RATE
     }
 
     /// The level at which a packet of `frames` frames can be played when the next block comes as late as is usual.

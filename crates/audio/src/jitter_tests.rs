@@ -55,7 +55,7 @@ fn run(ppm: f64, quantum: usize, seconds: u64, late: impl Fn(u64) -> Option<u64>
         while arrivals.front().is_some_and(|(at, _)| *at <= now) {
             arrivals.pop_front().iter().for_each(|(_, block)| jitter.push(block));
         }
-        if let Some(latency) = jitter.pull(Timestamp::from_nanos(now), &mut out) {
+        if let Some(latency) = jitter.pull(Timestamp::from_nanos(now), Timestamp::from_nanos(now), &mut out) {
             latencies.push(latency.as_secs_f64() * 1000.0);
         }
         heard.extend_from_slice(&out);
@@ -143,7 +143,8 @@ fn without_a_source_there_is_silence() {
     let mut jitter = Jitter::new(8, 480).unwrap();
     let mut out = vec![1.0; 8 * 480];
     for slot in 0..100 {
-        assert_eq!(jitter.pull(Timestamp::from_nanos(slot * 10_000_000), &mut out), None);
+        let now = Timestamp::from_nanos(slot * 10_000_000);
+        assert_eq!(jitter.pull(now, now, &mut out), None);
         assert!(out.iter().all(|sample| *sample == 0.0));
     }
     assert_eq!(jitter.counts(), Counts::default());
@@ -161,7 +162,8 @@ fn what_piled_up_is_cut_to_the_target() {
         jitter.push(&block(1_000_000));
     }
     let mut out = vec![0.0; 480];
-    let _ = jitter.pull(Timestamp::from_nanos(2_000_000), &mut out);
+    let now = Timestamp::from_nanos(2_000_000);
+    let _ = jitter.pull(now, now, &mut out);
     assert!(jitter.stored() < 1500, "{} frames stay", jitter.stored());
     assert!(jitter.counts().cut > 40_000);
 }

@@ -24,6 +24,11 @@ impl Slots {
         Self { period, next: start, earliest: start, given_up: 0 }
     }
 
+    /// Start of the next packet's slot, which may have passed.
+    pub fn slot(&self) -> Timestamp {
+        self.next
+    }
+
     /// When the next packet leaves.
     pub fn due(&self) -> Timestamp {
         self.next.max(self.earliest)
@@ -42,7 +47,14 @@ impl Slots {
         }
     }
 
-    /// Slots that passed without a packet, because the thread did not run for long.
+    /// Gives up the slots that have passed, since there is nothing to send in them; one is at `now`.
+    pub fn give_up_until(&mut self, now: Timestamp) {
+        let missed = now.since(self.next).as_nanos() / self.period.as_nanos().max(1);
+        self.given_up += u64::try_from(missed).unwrap_or(u64::MAX);
+        self.next = self.next.max(now);
+    }
+
+    /// Slots that passed without a packet, because the thread or the source of the sound did not run for long.
     pub fn given_up(&self) -> u64 {
         self.given_up
     }

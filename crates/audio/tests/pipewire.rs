@@ -335,6 +335,25 @@ fn without_a_sink_there_is_silence_and_a_sink_that_vanishes_comes_back() {
 }
 
 #[test]
+fn a_session_sink_that_vanishes_is_made_again() {
+    let Some(session) = session("unplugged") else { return };
+    let sound = start(&session, Some(Channels::Stereo));
+    let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    let _tones = play(&session, "player", 2);
+    ear.wait_for_sound();
+    let id = session.sound_node(NAME).expect("an answer").expect("the sink");
+    session.remove_sink(id).expect("destroyed");
+    wait_for("another sink", patient(LIMIT), || {
+        session.sound_node(NAME).ok()?.filter(|found| *found != id).map(|_| ())
+    })
+    .expect("it comes back");
+    // What was heard before the sink went.
+    while ear.received.try_recv().is_ok() {}
+    ear.wait_for_sound();
+    ear.assert_tones(f64::from(AMPLITUDE), &of_channels(2));
+}
+
+#[test]
 fn a_missing_session_manager_is_named_and_one_that_starts_again_moves_programs_again() {
     let Some(session) = session("unmanaged") else { return };
     session.make_sink("room", 2, 48_000).expect("a sink");
@@ -413,45 +432,18 @@ fn a_tone_goes_on_without_clicks() {
     let mut ear = Ear::open(&sound, &OpusLayout::STEREO_HIGH, 1.0);
     ear.wait_for_sound();
     ear.hear(400);
-    // What PipeWire itself loses, a plain recording beside it loses too.
-    let record = session.home().join("witness.raw");
-    let mut witness = session.command("pw-cat");
-    witness.args(["-r", "--raw", "--format", "f32", "--rate", "48000", "--channels", "2"]);
-    witness.arg("-P").arg(format!(
-        "{{ node.name=witness stream.capture.sink=true target.object={NAME} node.latency=480/48000 }}"
-    ));
-    let witness = session.spawn("witness", {
-        witness.arg(&record);
-        witness
-    });
+    let witness = session.record("witness", NAME).expect("it records");
     let mut watch = Watch::new(1000.0, AMPLITUDE.into());
     for _ in 0..seconds {
         watch.push(ear.hear(200)[0].iter().copied());
     }
-    drop(witness);
-    let recorded = std::fs::read(&record).expect("recorded");
     let mut beside = Watch::new(1000.0, AMPLITUDE.into());
-    beside.push(
-        recorded
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|frame| f32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]])),
-    );
-    println!(
-        "beside: {:.1} s, {} gaps, longest quiet {:.1} ms, {} clicks",
-        beside.seen() as f64 / 48_000.0,
-        beside.gaps,
-        beside.longest_quiet_ms(),
-        beside.clicks
-    );
+    beside.push(witness.finish().expect("recorded").into_iter());
+    assert!(beside.seen() > 48_000 * (seconds as u64 - 5), "{beside}");
+    println!("beside: {beside}");
     let report = ear.packets.report();
     println!(
-        "{seconds} s: {} gaps, longest quiet {:.1} ms, {} clicks, worst break {:.3}; host: gaps {}, cut {:.1} ms, drift {:.1} ppm, latency p50 {:.1} p99 {:.1} ms",
-        watch.gaps,
-        watch.longest_quiet_ms(),
-        watch.clicks,
-        watch.worst,
+        "ours:   {watch}; host: gaps {}, cut {:.1} ms, drift {:.1} ppm, latency p50 {:.1} p99 {:.1} ms",
         report.gaps,
         report.cut_ms,
         report.drift_ppm,
@@ -459,12 +451,7 @@ fn a_tone_goes_on_without_clicks() {
         f64::from(report.latency.p99) / 1e3
     );
     assert_eq!(watch.seen(), seconds as u64 * 48_000);
-    if long {
-        // Who asks for ten minutes has a machine that is not busy with something else.
-        assert!(watch.clicks <= beside.clicks, "{} clicks, {} beside", watch.clicks, beside.clicks);
-        assert!(watch.longest_quiet_ms() < 20.0, "{} ms of quiet", watch.longest_quiet_ms());
-    } else {
-        // A machine that builds beside it loses a moment now and then; what is wrong with us comes again and again.
-        assert!(watch.clicks <= beside.clicks + 10, "{} clicks, {} beside", watch.clicks, beside.clicks);
-    }
+    // A machine that builds beside it loses a moment now and then; what is wrong with us comes again and again. Who asks
+    // for ten minutes has a machine that is not busy with something else.
+    watch.is_no_worse_than(&beside, if long { 0 } else { 10 }).expect("no click of our own");
 }

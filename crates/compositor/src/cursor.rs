@@ -127,6 +127,8 @@ impl Picture {
 /// What the pointer looks like.
 pub(crate) struct Cursor {
     status: CursorImageStatus,
+    /// What a pen looks like, while there is one.
+    pen: Option<CursorImageStatus>,
     /// A pointer that nobody has moved yet is not drawn.
     moved: bool,
     arrow: Picture,
@@ -139,6 +141,7 @@ impl Cursor {
     pub(crate) fn new() -> Self {
         Self {
             status: CursorImageStatus::default_named(),
+            pen: None,
             moved: false,
             arrow: Picture::new(&ARROW),
             beam: Picture::new(&BEAM),
@@ -151,6 +154,15 @@ impl Cursor {
         self.status = status;
     }
 
+    /// What a pen looks like; `None` when it is gone.
+    pub(crate) fn set_pen(&mut self, status: Option<CursorImageStatus>) {
+        self.pen = status;
+    }
+
+    fn status(&self) -> &CursorImageStatus {
+        self.pen.as_ref().unwrap_or(&self.status)
+    }
+
     /// From now on it is drawn.
     pub(crate) fn show(&mut self) {
         self.moved = true;
@@ -158,7 +170,7 @@ impl Cursor {
 
     /// The client's picture of it, if that is what is shown.
     pub(crate) fn surface(&self) -> Option<&WlSurface> {
-        match &self.status {
+        match self.status() {
             CursorImageStatus::Surface(surface) if surface.alive() => Some(surface),
             _ => None,
         }
@@ -170,7 +182,7 @@ impl Cursor {
         renderer: &mut PixmanRenderer,
         position: Point<f64, Logical>,
     ) -> Vec<PictureElement> {
-        if !self.moved || self.status == CursorImageStatus::Hidden {
+        if !self.moved || *self.status() == CursorImageStatus::Hidden {
             return Vec::new();
         }
         let position: Point<i32, Logical> = position.to_i32_floor();
@@ -194,7 +206,7 @@ impl Cursor {
     }
 
     fn picture(&self) -> &Picture {
-        let CursorImageStatus::Named(icon) = &self.status else { return &self.arrow };
+        let CursorImageStatus::Named(icon) = self.status() else { return &self.arrow };
         match icon {
             CursorIcon::Text | CursorIcon::VerticalText => &self.beam,
             CursorIcon::Pointer | CursorIcon::Grab | CursorIcon::Grabbing => &self.hand,

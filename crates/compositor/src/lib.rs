@@ -14,6 +14,7 @@ mod desk;
 mod display;
 mod frame_clock;
 mod handlers;
+mod input;
 mod keyboard;
 mod pool;
 mod seat;
@@ -22,6 +23,7 @@ mod socket;
 mod state;
 #[allow(unsafe_code, reason = "pixman draws into memory that other threads read")]
 mod sys;
+mod tablet;
 mod text;
 mod thread;
 

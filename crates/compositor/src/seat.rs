@@ -3,8 +3,9 @@
 use crate::frame_clock::Damage;
 use crate::keyboard::Layout;
 use crate::state::Compositor;
+use crate::tablet::Tablet;
 use crate::text;
-use lumen_media::{InputEvent, TouchPhase};
+use lumen_media::{InputEvent, Pen, TouchPhase};
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, TouchSlot};
 use smithay::desktop::PopupGrab;
 use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode};
@@ -15,6 +16,7 @@ use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{IsAlive, Logical, Point, SERIAL_COUNTER, Size};
 use smithay::wayland::pointer_constraints::{PointerConstraint, with_pointer_constraint};
+use smithay::wayland::tablet_manager::{TabletSeatHandle, TabletSeatTrait};
 use std::collections::BTreeSet;
 
 /// Key repeat of the clients: rate in Hz and delay in ms, as most desktops have it.
@@ -38,6 +40,8 @@ pub(crate) struct Input {
     keys: BTreeSet<u16>,
     buttons: BTreeSet<u16>,
     touches: BTreeSet<u32>,
+    pub(crate) tablets: TabletSeatHandle,
+    pub(crate) tablet: Tablet,
 }
 
 impl Input {
@@ -52,6 +56,8 @@ impl Input {
         let pointer = seat.add_pointer();
         let touch = seat.add_touch();
         Ok(Self {
+            tablets: seat.tablet_seat(),
+            tablet: Tablet::default(),
             _seat: seat,
             keyboard,
             pointer,
@@ -74,6 +80,11 @@ impl Input {
         self.pointer.current_location()
     }
 
+    /// Where its picture is shown: that of a pen, while there is one.
+    pub(crate) fn shown_at(&self) -> Point<f64, Logical> {
+        self.tablet.place().unwrap_or_else(|| self.position())
+    }
+
     /// The nearest place on the output. The right and bottom edges belong to no pixel.
     fn clamp(&self, place: Point<f64, Logical>) -> Point<f64, Logical> {
         let (right, bottom) = (f64::from(self.size.w) - 0.01, f64::from(self.size.h) - 0.01);
@@ -82,7 +93,7 @@ impl Input {
     }
 
     /// A place given in parts of the output.
-    fn absolute(&self, x: f64, y: f64) -> Point<f64, Logical> {
+    pub(crate) fn absolute(&self, x: f64, y: f64) -> Point<f64, Logical> {
         self.clamp(Point::from((x * f64::from(self.size.w), y * f64::from(self.size.h))))
     }
 }
@@ -103,11 +114,12 @@ impl Compositor {
                 self.scroll(horizontal_v120, vertical_v120);
             }
             InputEvent::Touch { id, phase, x, y } => self.touch(id, phase, x, y),
+            InputEvent::Pen(pen) => self.pen(pen),
             InputEvent::Text(text) => self.type_text(&text),
         }
     }
 
-    fn millis(&self) -> u32 {
+    pub(crate) fn millis(&self) -> u32 {
         // The protocol's 32-bit milliseconds wrap.
         (self.now.as_nanos() / 1_000_000) as u32
     }
@@ -144,6 +156,7 @@ impl Compositor {
             return;
         }
         self.cursor.show();
+        self.input.tablet.yield_to_pointer();
         let event =
             MotionEvent { location: place, serial: SERIAL_COUNTER.next_serial(), time: self.millis() };
         pointer.motion(self, under.clone(), &event);
@@ -260,10 +273,11 @@ impl Compositor {
         if let Some(id) = self.input.touches.first().copied() {
             self.touch(id, TouchPhase::Cancel, 0.0, 0.0);
         }
+        self.pen(Pen::default());
     }
 
     /// What is clicked comes to the top and gets the keyboard.
-    fn clicked(&mut self, place: Point<f64, Logical>) {
+    pub(crate) fn clicked(&mut self, place: Point<f64, Logical>) {
         let surface = self.desk.window_under(place).and_then(|window| {
             self.desk.raise(&window);
             window.toplevel().map(|toplevel| toplevel.wl_surface().clone())

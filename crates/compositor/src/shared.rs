@@ -1,8 +1,7 @@
 //! What the host's threads and the compositor's thread have in common.
 
 use lumen_media::slot::Receiver as Frames;
-use lumen_media::{DisplayError, Frame, FrameSource, InputEvent, InputSink, Mode};
-use smithay::reexports::calloop::channel::SyncSender;
+use lumen_media::{DisplayError, Frame, FrameSource, Mode};
 use smithay::reexports::calloop::ping::Ping;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender as Answer, sync_channel};
@@ -130,23 +129,6 @@ impl FrameSource for Source {
         }
         self.wishes.active.store(active, Ordering::Release);
         self.wishes.wake.ping();
-    }
-}
-
-/// Input for the output. Bounded; what does not fit because the compositor hangs is dropped and counted.
-pub(crate) struct Sink {
-    pub(crate) events: SyncSender<InputEvent>,
-    pub(crate) dropped: AtomicU64,
-}
-
-impl InputSink for Sink {
-    fn send(&self, event: InputEvent) {
-        if self.events.try_send(event).is_err() {
-            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-            if dropped.is_power_of_two() {
-                tracing::warn!(dropped, "the compositor takes no input");
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::compose::{Composer, Outcome, PictureElement};
 use crate::cursor::Cursor;
 use crate::desk::Desk;
 use crate::frame_clock::{Damage, Due, FrameClock};
+use crate::input::Inbox;
 use crate::keyboard::Layout;
 use crate::seat::Input;
 use crate::shared::Wishes;
@@ -38,6 +39,7 @@ use smithay::wayland::shell::xdg::XdgShellState;
 use smithay::wayland::shell::xdg::decoration::XdgDecorationState;
 use smithay::wayland::shm::ShmState;
 use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
+use smithay::wayland::tablet_manager::TabletManagerState;
 use smithay::wayland::viewporter::ViewporterState;
 use smithay::wayland::xdg_activation::XdgActivationState;
 use std::sync::Arc;
@@ -63,6 +65,7 @@ pub(crate) struct Compositor {
     /// Composed, not yet told to the clients.
     presented: Vec<Presented>,
     wishes: Arc<Wishes>,
+    pub(crate) inbox: Inbox,
     activations: u64,
     /// Time of the turn of the loop in which handlers run.
     pub(crate) now: Timestamp,
@@ -97,6 +100,7 @@ struct Globals {
     _idle_inhibit: IdleInhibitManagerState,
     _relative_pointer: RelativePointerManagerState,
     _pointer_constraints: PointerConstraintsState,
+    _tablets: TabletManagerState,
 }
 
 impl Protocols {
@@ -121,6 +125,7 @@ impl Protocols {
                 _idle_inhibit: IdleInhibitManagerState::new::<Compositor>(display),
                 _relative_pointer: RelativePointerManagerState::new::<Compositor>(display),
                 _pointer_constraints: PointerConstraintsState::new::<Compositor>(display),
+                _tablets: TabletManagerState::new::<Compositor>(display),
             },
         }
     }
@@ -155,6 +160,7 @@ impl Compositor {
         mode: Mode,
         composer: Composer,
         wishes: Arc<Wishes>,
+        inbox: Inbox,
         layout: &Layout,
     ) -> Result<Self, smithay::input::keyboard::Error> {
         let output = announce_output(&display, mode);
@@ -168,6 +174,7 @@ impl Compositor {
             protocols,
             seat_state,
             input,
+            inbox,
             cursor: Cursor::new(),
             drag_icon: None,
             popup_grab: None,
@@ -265,7 +272,7 @@ impl Compositor {
     /// Front to back: pointer, what it drags, windows from the topmost down.
     fn elements(&mut self) -> Vec<PictureElement> {
         let renderer = &mut self.composer.renderer;
-        let position = self.input.position();
+        let position = self.input.shown_at();
         let mut elements = self.cursor.elements(renderer, position);
         if let Some((surface, offset)) = &self.drag_icon {
             let location = (position.to_i32_floor() + *offset).to_physical(1);

@@ -2,13 +2,14 @@
 
 use crate::client::{ClientState, MAX_UNREAD};
 use crate::compose::{Composer, ComposerError};
+use crate::input::{Inbox, Sink, way};
 use crate::keyboard::{Layout, UnknownLayout};
-use crate::shared::{Sink, Source, Wishes};
+use crate::shared::{Source, Wishes};
 use crate::socket::Socket;
 use crate::state::Compositor;
 use lumen_media::slot::{Sender, slot};
-use lumen_media::{DisplayError, Frame, InputEvent, Mode, clock};
-use smithay::reexports::calloop::channel::{self, Channel, sync_channel};
+use lumen_media::{DisplayError, Frame, InputEvent, Mode, Timestamp, clock};
+use smithay::reexports::calloop::channel::{self, Channel};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::ping::{Ping, PingSource, make_ping};
 use smithay::reexports::calloop::{EventLoop, Interest, Mode as Trigger, PostAction};
@@ -16,13 +17,10 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use wayland_server::Display;
-
-/// Events that wait while the thread is busy: a quarter of a second of the fastest mice.
-const INPUT_QUEUE: usize = 2048;
 
 /// A running compositor, seen from the host.
 pub(crate) struct Running {
@@ -56,7 +54,8 @@ struct Start {
     socket: Socket,
     listener: UnixListener,
     frames: Sender<Frame>,
-    input: Channel<InputEvent>,
+    input: Channel<(InputEvent, Timestamp)>,
+    inbox: Inbox,
     wake: Ping,
     woken: PingSource,
     wishes: Arc<Wishes>,
@@ -82,7 +81,7 @@ pub(crate) fn start(dir: &Path, mode: Mode, layout: &Layout) -> Result<Running, 
     let (socket, listener) = Socket::bind(dir)?;
     let other = |what: &str, error: io::Error| DisplayError::Other(format!("cannot {what}: {error}"));
     let (wake, woken) = make_ping().map_err(|error| other("make an eventfd", error))?;
-    let (events, input) = sync_channel(INPUT_QUEUE);
+    let (sink, input, inbox) = way();
     let (sender, frames) = slot();
     let wishes = Arc::new(Wishes::new(wake.clone()));
     let socket_name = socket.name().to_owned();
@@ -93,6 +92,7 @@ pub(crate) fn start(dir: &Path, mode: Mode, layout: &Layout) -> Result<Running, 
         listener,
         frames: sender,
         input,
+        inbox,
         wake,
         woken,
         wishes: wishes.clone(),
@@ -113,12 +113,7 @@ pub(crate) fn start(dir: &Path, mode: Mode, layout: &Layout) -> Result<Running, 
         }
     }
     tracing::info!(%mode, socket = socket_name, "built-in compositor started");
-    Ok(Running {
-        socket_name,
-        source: Source { frames, wishes },
-        sink: Sink { events, dropped: AtomicU64::new(0) },
-        keepalive,
-    })
+    Ok(Running { socket_name, source: Source { frames, wishes }, sink, keepalive })
 }
 
 fn run_guarded(start: Start, ready: &mpsc::SyncSender<Result<(), ThreadError>>) {
@@ -160,8 +155,15 @@ fn set_up(start: Start) -> Result<OutputThread, ThreadError> {
     let mut handle = display.handle();
     handle.set_default_max_buffer_size(MAX_UNREAD);
     let composer = Composer::new(start.mode, start.frames, start.wake)?;
-    let state = Compositor::new(handle.clone(), start.mode, composer, start.wishes.clone(), &start.layout)
-        .map_err(|_| start.layout.unknown())?;
+    let state = Compositor::new(
+        handle.clone(),
+        start.mode,
+        composer,
+        start.wishes.clone(),
+        start.inbox,
+        &start.layout,
+    )
+    .map_err(|_| start.layout.unknown())?;
 
     let poll = display.backend().poll_fd().try_clone_to_owned()?;
     let sources = event_loop.handle();
@@ -187,9 +189,10 @@ fn set_up(start: Start) -> Result<OutputThread, ThreadError> {
         .map_err(|error| insert(error.error))?;
     sources
         .insert_source(start.input, |event, _, state| {
-            if let channel::Event::Msg(event) = event {
+            if let channel::Event::Msg((event, received)) = event {
                 state.now = clock::now();
                 state.input(event);
+                state.inbox.handled(received);
             }
         })
         .map_err(|error| insert(error.error))?;
@@ -212,6 +215,7 @@ impl OutputThread {
             self.state.settle();
             // Input goes out before the time that composing takes.
             self.display.flush_clients()?;
+            self.state.inbox.told();
             self.state.work();
             self.display.flush_clients()?;
         }

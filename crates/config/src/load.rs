@@ -45,7 +45,7 @@ impl Default for Config {
                 pointer: true,
                 touch: true,
                 gamepads: Gamepads::Auto,
-                keyboard_layout: Input::DEFAULT_LAYOUT.to_owned(),
+                keyboard_layout: None,
                 keyboard_variant: None,
             },
             apps: list(Vec::new()),
@@ -246,7 +246,7 @@ impl Input {
         section.read("gamepads", &mut self.gamepads, Field::choice)?;
         let mut layout = None;
         section.read("keyboard_layout", &mut layout, |field| xkb_word(field, "us").map(Some))?;
-        if let Some(layout) = layout {
+        if layout.is_some() {
             // A variant belongs to the layout that it was named with.
             self.keyboard_layout = layout;
             self.keyboard_variant = None;
@@ -264,7 +264,7 @@ impl Input {
             false => Err(xkb_expected(example)),
         };
         variable("XKB_DEFAULT_LAYOUT", &environment.xkb_layout, &mut self.keyboard_layout, |text| {
-            word(text, "us")
+            word(text, "us").map(Some)
         })?;
         variable("XKB_DEFAULT_VARIANT", &environment.xkb_variant, &mut self.keyboard_variant, |text| {
             word(text, "nodeadkeys").map(Some)

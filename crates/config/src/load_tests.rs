@@ -147,7 +147,7 @@ fn the_full_parse() {
             pointer: false,
             touch: false,
             gamepads: Gamepads::DualShock4,
-            keyboard_layout: "de,us".into(),
+            keyboard_layout: Some("de,us".into()),
             keyboard_variant: Some("nodeadkeys,".into()),
         },
         apps: vec![
@@ -367,11 +367,16 @@ fn the_keyboard_comes_from_the_file_else_the_environment_else_it_is_american() {
             ..Environment::default()
         };
         Config::load(Some(&file), &environment)
-            .map(|config| (config.input.keyboard_layout, config.input.keyboard_variant.unwrap_or_default()))
+            .map(|config| {
+                (
+                    config.input.keyboard_layout.unwrap_or_default(),
+                    config.input.keyboard_variant.unwrap_or_default(),
+                )
+            })
             .map_err(|error| error.to_string())
     };
     let is = |layout: &str, variant: &str| Ok((layout.to_owned(), variant.to_owned()));
-    assert_eq!(keyboard("", None, None), is("us", ""));
+    assert_eq!(keyboard("", None, None), is("", ""), "the desktop's own");
     assert_eq!(keyboard("", Some("de"), Some("neo")), is("de", "neo"));
     let file_layout = "[input]\nkeyboard_layout = \"fr\"";
     assert_eq!(keyboard(file_layout, Some("de"), Some("neo")), is("fr", ""), "neo is no variant of fr");

@@ -264,8 +264,9 @@ pub struct Input {
     /// What the client's gamepads become.
     pub gamepads: Gamepads,
     /// XKB layouts, comma-separated: letters, digits and `_,()-` only. [`Config::load`] takes it from
-    /// `XKB_DEFAULT_LAYOUT` when the file names none; else it is [`Input::DEFAULT_LAYOUT`].
-    pub keyboard_layout: String,
+    /// `XKB_DEFAULT_LAYOUT` when the file names none; `None` is the desktop's own where it has one, else
+    /// the American one.
+    pub keyboard_layout: Option<String>,
     /// XKB variants of the layouts, written like them. That of the environment counts with its layout only.
     pub keyboard_variant: Option<String>,
 }
@@ -287,11 +288,6 @@ pub enum Gamepads {
     DualShock4,
     /// All are Nintendo Switch Pro ones.
     SwitchPro,
-}
-
-impl Input {
-    /// The layout when nobody names one.
-    pub const DEFAULT_LAYOUT: &'static str = "us";
 }
 
 /// `[debug]`: switches that help to find faults; outside any promise of stability.

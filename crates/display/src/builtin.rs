@@ -6,7 +6,7 @@ use lumen_media::{DisplayError, VirtualDisplay};
 
 pub(crate) fn open(config: &DisplayConfig) -> Result<Box<dyn VirtualDisplay>, DisplayError> {
     let mut builtin = BuiltinConfig::new(&config.runtime_dir);
-    builtin.keyboard_layout.clone_from(&config.keyboard_layout);
+    builtin.keyboard_layout = config.own_layout().to_owned();
     builtin.keyboard_variant.clone_from(&config.keyboard_variant);
     Ok(Box::new(BuiltinDisplay::new(builtin)?))
 }

@@ -114,7 +114,7 @@ fn a_configured_desktop_that_is_not_there_is_an_error_that_names_it() {
 fn an_unknown_keyboard_is_refused_at_once_with_the_remedy() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let mut config = DisplayConfig::new(dir.path());
-    config.keyboard_layout = "de".to_owned();
+    config.keyboard_layout = Some("de".to_owned());
     config.keyboard_variant = Some("neo".to_owned());
     Chooser::new(DisplayKind::Auto, config.clone()).expect("a known one");
     config.keyboard_variant = Some("nowhere".to_owned());

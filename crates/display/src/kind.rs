@@ -58,7 +58,7 @@ impl DisplayKind {
                 "by libei in the session that shows the monitor; characters that the layout lacks by number"
             }
             DisplayKind::Wlroots | DisplayKind::Hyprland => {
-                "by a virtual pointer and keyboard of the layout in input.keyboard_layout; touch as pointer"
+                "by a virtual pointer and keyboard, in the seat's layout or that of input.keyboard_layout; touch as pointer"
             }
             DisplayKind::Gamescope => "by its libei socket; touch as pointer, no text beyond the layout",
             DisplayKind::Portal => "by libei under the same grant where the portal has RemoteDesktop",

@@ -22,6 +22,7 @@ mod process;
 mod pulse;
 mod questions;
 mod session;
+mod undo;
 mod wlroots;
 
 pub use backend::{Finding, State};
@@ -69,8 +70,8 @@ pub struct DisplayConfig {
     pub state_dir: PathBuf,
     /// How to reach the user's desktop.
     pub session: SessionEnvironment,
-    /// XKB layouts of the keyboard that programs see, comma-separated (`us`, `de`, …).
-    pub keyboard_layout: String,
+    /// XKB layouts of the keyboard that programs see, comma-separated (`us`, `de`, …); `None` is the desktop's own.
+    pub keyboard_layout: Option<String>,
     /// XKB variants of the layouts, written like them.
     pub keyboard_variant: Option<String>,
     /// Place of the outputs among the monitors.
@@ -83,15 +84,29 @@ pub struct DisplayConfig {
     pub questions: Questions,
 }
 
+/// Where nobody names a layout.
+const DEFAULT_LAYOUT: &str = "us";
+
 impl DisplayConfig {
-    /// Sockets in `runtime_dir`, an American keyboard, no desktop known.
+    /// The layout where no desktop has one of its own.
+    fn own_layout(&self) -> &str {
+        self.keyboard_layout.as_deref().unwrap_or(DEFAULT_LAYOUT)
+    }
+
+    /// Layout and variant that were asked for.
+    fn named_keyboard(&self) -> Option<(String, String)> {
+        let layout = self.keyboard_layout.clone()?;
+        Some((layout, self.keyboard_variant.clone().unwrap_or_default()))
+    }
+
+    /// Sockets in `runtime_dir`, no keyboard named, no desktop known.
     pub fn new(runtime_dir: impl Into<PathBuf>) -> Self {
         let runtime_dir = runtime_dir.into();
         Self {
             state_dir: runtime_dir.clone(),
             session: SessionEnvironment { runtime_dir: runtime_dir.clone(), ..SessionEnvironment::default() },
             runtime_dir,
-            keyboard_layout: "us".to_owned(),
+            keyboard_layout: None,
             keyboard_variant: None,
             topology: Topology::default(),
             source: VideoSource::default(),

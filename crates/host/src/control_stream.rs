@@ -409,7 +409,9 @@ impl Handler {
     fn timers(&mut self, now: Timestamp) {
         let mut over = Vec::new();
         for (id, session) in &mut self.sessions {
-            if session.admission.holds_anything() && now.since(session.heard) > SILENCE {
+            // A message that was lost keeps those behind it waiting, while the client is there.
+            let datagram = session.peer.and_then(|peer| self.host.heard(peer)).unwrap_or(session.heard);
+            if session.admission.holds_anything() && now.since(session.heard.max(datagram)) > SILENCE {
                 tracing::info!(session = %id, "the client fell silent: what it held is let go");
                 session.admission.release_all();
             }

@@ -7,7 +7,7 @@ use lumen_media::display::{Pulse, SetMode, SourceReport};
 use lumen_media::slot::Receiver;
 use lumen_media::{
     AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputReport, InputSink, Mode,
-    PathReport, Timestamp, TouchPhase, VirtualDisplay, VirtualOutput, clock,
+    PathReport, Pen, Timestamp, TouchPhase, VirtualDisplay, VirtualOutput, clock,
 };
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -192,6 +192,10 @@ impl InputSwitch {
             InputEvent::Touch { id, phase: phase @ (TouchPhase::Down | TouchPhase::Move), x, y } => {
                 let (x, y) = locate(x, y);
                 InputEvent::Touch { id, phase, x, y }
+            }
+            InputEvent::Pen(pen) => {
+                let (x, y) = locate(pen.x, pen.y);
+                InputEvent::Pen(Pen { x, y, ..pen })
             }
             event => event,
         }

@@ -3,7 +3,7 @@
 
 use crate::event::Event;
 use crate::output::Output;
-use crate::resources::{Hurry, Resources};
+use crate::resources::{GamepadsView, Hurry, Resources};
 use crate::supervisor::Shared;
 use lumen_gamestream::api::ApiError;
 use lumen_gamestream::session::{AppRun, ClientId, Effect, SessionId};
@@ -52,6 +52,8 @@ pub struct RuntimeView {
     pub scaled: u64,
     /// The stream's sound.
     pub sound: Option<crate::sound::SoundView>,
+    /// The client's gamepads; `None` without a stream, or when there shall be none.
+    pub gamepads: Option<GamepadsView>,
     /// The output waits for its client to come back.
     pub lingering: bool,
     /// The output's desktop lost it, and another one is being made.

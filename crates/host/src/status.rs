@@ -1,6 +1,7 @@
 //! `lumen status`: what the host is doing, for people and for programs.
 
 use crate::displays::Displays;
+use crate::resources::GamepadsView;
 use crate::runtime::OutputView;
 use crate::sound::SoundView;
 use crate::supervisor::Shared;
@@ -37,6 +38,7 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
         let app = config.apps.iter().find(|app| app.id.as_i32() as u32 == session.app().as_u32());
         let stats = view.as_ref().and_then(|view| view.stats.clone());
         let output = view.as_ref().and_then(|view| view.output.as_ref());
+        let gamepads = view.as_ref().and_then(|view| view.gamepads.as_ref());
         sessions.push(json!({
             "client": session.client().to_string(),
             "name": shared.clients().find(session.client()).map(|client| client.name),
@@ -47,6 +49,8 @@ pub fn collect(shared: &Shared, facts: &Facts) -> Value {
             "display": output.map(display_path),
             "capture": output.map(capture),
             "input": output.map(input),
+            "gamepads": gamepads.map(GamepadsView::json),
+            "gamepad_packets_dropped": gamepads.map(GamepadsView::dropped),
             "recovering": view.as_ref().is_some_and(|view| view.recovering),
             "codec": session.parameters().map(|parameters| format!("{:?}", parameters.codec)),
             "encrypted": session.parameters().map(|parameters| parameters.encryption.bits()),
@@ -216,6 +220,9 @@ pub fn for_people(status: &Value) -> String {
             if let Some(fallback) = input["fallback"].as_str().filter(|fallback| !fallback.is_empty()) {
                 let _ = write!(out, " ({fallback})");
             }
+        }
+        if let Some(line) = GamepadsView::line(&session["gamepads"]) {
+            let _ = write!(out, "\n  gamepads   {line}");
         }
         if let Some(line) = SoundView::line(&session["audio"]) {
             let _ = write!(out, "\n  sound      {line}");

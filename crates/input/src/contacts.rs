@@ -1,18 +1,16 @@
-//! Fingers and the pen on the glass.
+//! Fingers on the glass.
 
-/// What touches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Contact {
-    /// A finger by the client's id for it, any number.
-    Finger(u32),
-    /// The pen; there is one.
-    Pen,
+/// A finger by the client's number for it, any, and where it is.
+#[derive(Clone, Copy, Debug)]
+struct Finger {
+    number: u32,
+    place: (f32, f32),
 }
 
-/// Gives every contact a small id that stays while it is down.
+/// Gives every finger a small id that stays while it is down.
 #[derive(Debug, Default)]
 pub(crate) struct Contacts {
-    slots: [Option<Contact>; Self::MAX],
+    slots: [Option<Finger>; Self::MAX],
 }
 
 impl Contacts {
@@ -24,24 +22,32 @@ impl Contacts {
         self.slots.iter().any(Option::is_some)
     }
 
-    /// The id of a contact that is down.
-    pub fn find(&self, contact: Contact) -> Option<u32> {
-        self.slots.iter().position(|slot| *slot == Some(contact)).map(|slot| slot as u32)
+    /// The id of a finger that is down.
+    pub fn find(&self, number: u32) -> Option<u32> {
+        let at = |slot: &Option<Finger>| slot.is_some_and(|finger| finger.number == number);
+        self.slots.iter().position(at).map(|slot| slot as u32)
     }
 
-    /// Gives a contact that is not down yet the lowest free id; `None` when there is none.
-    pub fn put_down(&mut self, contact: Contact) -> Option<u32> {
-        if self.find(contact).is_some() {
+    /// Gives a finger that is not down yet the lowest free id; `None` when there is none.
+    pub fn put_down(&mut self, number: u32, place: (f32, f32)) -> Option<u32> {
+        if self.find(number).is_some() {
+            self.moves(number, place);
             return None;
         }
         let slot = self.slots.iter().position(Option::is_none)?;
-        self.slots[slot] = Some(contact);
+        self.slots[slot] = Some(Finger { number, place });
         Some(slot as u32)
     }
 
-    /// Frees the id of a contact that was down.
-    pub fn lift(&mut self, contact: Contact) -> Option<u32> {
-        let id = self.find(contact)?;
+    /// Notes where a finger that is down is now; whether it was elsewhere.
+    pub fn moves(&mut self, number: u32, place: (f32, f32)) -> bool {
+        let finger = self.slots.iter_mut().flatten().find(|finger| finger.number == number);
+        finger.is_some_and(|finger| std::mem::replace(&mut finger.place, place) != place)
+    }
+
+    /// Frees the id of a finger that was down.
+    pub fn lift(&mut self, number: u32) -> Option<u32> {
+        let id = self.find(number)?;
         self.slots[id as usize] = None;
         Some(id)
     }

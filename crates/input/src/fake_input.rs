@@ -226,7 +226,10 @@ impl Driver for FakeInput {
                 }
                 return applied;
             }
-            InputEvent::Key { .. } | InputEvent::PointerAbsolute { .. } => return Applied::Never,
+            // The sink makes a pointer of a pen.
+            InputEvent::Key { .. } | InputEvent::PointerAbsolute { .. } | InputEvent::Pen(_) => {
+                return Applied::Never;
+            }
         }
         Applied::Sent
     }

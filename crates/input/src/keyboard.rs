@@ -4,10 +4,15 @@
 use crate::keymap::{KEY_LEFTSHIFT, KEY_RIGHTALT};
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use xkbcommon::xkb::{self, KeyDirection, Keycode, Keymap, Keysym, STATE_LAYOUT_EFFECTIVE, State};
 
 /// XKB counts keys from 8 where evdev counts from 0.
 const XKB_OFFSET: u32 = 8;
+/// Keymaps larger than this are no keymaps.
+const MAX_KEYMAP: u32 = 4 << 20;
 /// The highest code that X11 programs see.
 const X11_LAST: u32 = 255;
 /// Characters beyond the layout that have a key at a time.
@@ -214,6 +219,14 @@ impl Keyboard {
         }
         codes
     }
+}
+
+/// The keymap in a file that somebody else sent, with a NUL at the end; `None` when it is none.
+pub(crate) fn keymap_text(fd: OwnedFd, size: u32) -> Option<String> {
+    let mut bytes = vec![0; size.min(MAX_KEYMAP) as usize];
+    File::from(fd).read_exact_at(&mut bytes, 0).ok()?;
+    bytes.retain(|byte| *byte != 0);
+    String::from_utf8(bytes).ok()
 }
 
 fn context() -> xkb::Context {

@@ -68,17 +68,44 @@ const LETTERS: [u16; 26] =
 /// 60 to 6F: the keypad, 0 to 9, then `* + , - . /`.
 const KEYPAD: [u16; 16] = [82, 79, 80, 81, 75, 76, 77, 71, 72, 73, 55, 78, 121, 74, 83, 98];
 
-/// The Linux key code of a virtual key; `None` when there is no such key. `non_normalized` says that the code is in the
-/// client's own layout: then two codes mean keys that only Japanese keyboards have.
-pub fn evdev(virtual_key: u8, non_normalized: bool) -> Option<u16> {
+/// What a virtual key types on a US keyboard; `None` for keys that do not type, space and Enter included.
+pub fn us_character(virtual_key: u8, shift: bool) -> Option<char> {
+    const SHIFTED: [char; 10] = [')', '!', '@', '#', '$', '%', '^', '&', '*', '('];
+    let (plain, shifted) = match virtual_key {
+        0x30..=0x39 => (char::from(virtual_key), SHIFTED[usize::from(virtual_key - 0x30)]),
+        0x41..=0x5a => (char::from(virtual_key).to_ascii_lowercase(), char::from(virtual_key)),
+        0xba => (';', ':'),
+        0xbb => ('=', '+'),
+        0xbc => (',', '<'),
+        0xbd => ('-', '_'),
+        0xbe => ('.', '>'),
+        0xbf => ('/', '?'),
+        0xc0 => ('`', '~'),
+        0xdb => ('[', '{'),
+        0xdc => ('\\', '|'),
+        0xdd => (']', '}'),
+        0xde => ('\'', '"'),
+        _ => return None,
+    };
+    Some(if shift { shifted } else { plain })
+}
+
+/// Whether a virtual key means one that only Japanese keyboards have, where a client flags such keys.
+pub fn may_be_japanese(virtual_key: u8) -> bool {
+    matches!(virtual_key, 0xdc | 0xe2)
+}
+
+/// The Linux key code of a virtual key; `None` when there is no such key. `japanese` says which of two keys the ones of
+/// [`may_be_japanese`] are.
+pub fn evdev(virtual_key: u8, japanese: bool) -> Option<u16> {
     let index = |first: u8| usize::from(virtual_key - first);
     Some(match virtual_key {
-        0xdc if non_normalized => 124, // YEN (International3)
-        0xe2 if non_normalized => 89,  // RO (International1)
-        0x08 => 14,                    // BACKSPACE
-        0x09 => 15,                    // TAB
-        0x0c => 355,                   // CLEAR
-        0x0d => 28,                    // ENTER, also that of the keypad
+        0xdc if japanese => 124, // YEN (International3)
+        0xe2 if japanese => 89,  // RO (International1)
+        0x08 => 14,              // BACKSPACE
+        0x09 => 15,              // TAB
+        0x0c => 355,             // CLEAR
+        0x0d => 28,              // ENTER, also that of the keypad
         0x10 => KEY_LEFTSHIFT,
         0x11 => KEY_LEFTCTRL,
         0x12 => KEY_LEFTALT,
@@ -202,11 +229,18 @@ mod tests {
     }
 
     #[test]
-    fn two_keys_depend_on_the_clients_layout() {
+    fn two_keys_may_be_japanese() {
         assert_eq!((evdev(0xdc, false), evdev(0xdc, true)), (Some(43), Some(124)));
         assert_eq!((evdev(0xe2, false), evdev(0xe2, true)), (Some(86), Some(89)));
-        for key in (0..=u8::MAX).filter(|key| ![0xdc, 0xe2].contains(key)) {
+        for key in (0..=u8::MAX).filter(|key| !may_be_japanese(*key)) {
             assert_eq!(evdev(key, false), evdev(key, true));
         }
+    }
+
+    #[test]
+    fn characters_are_those_of_a_us_keyboard() {
+        let typed = |shift| (0..=u8::MAX).filter_map(|key| us_character(key, shift)).collect::<String>();
+        assert_eq!(typed(false), "0123456789abcdefghijklmnopqrstuvwxyz;=,-./`[\\]'");
+        assert_eq!(typed(true), ")!@#$%^&*(ABCDEFGHIJKLMNOPQRSTUVWXYZ:+<_>?~{|}\"");
     }
 }

@@ -18,7 +18,6 @@ mod mapper;
 pub mod pads;
 mod protocol;
 mod sink;
-mod wheel;
 mod wlroots;
 
 pub use kwin::{KwinTarget, kwin};

@@ -1,9 +1,10 @@
 //! From packets to events, with a memory for what is held.
 
-use crate::contacts::{Contact, Contacts};
+use crate::contacts::Contacts;
 use crate::keymap::{self, *};
-use lumen_gamestream::input::{InputPacket, Key, Modifiers, MousePosition, TouchEvent};
-use lumen_media::{InputEvent, InputSink, Timestamp, TouchPhase};
+use lumen_gamestream::input::Pen as PenPacket;
+use lumen_gamestream::input::{InputPacket, Key, Modifiers, MousePosition, PenTool, TouchEvent};
+use lumen_media::{InputEvent, InputSink, Pen, PenContact, Timestamp, TouchPhase};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -53,6 +54,9 @@ pub struct Mapper {
     keys: BTreeSet<u16>,
     buttons: BTreeSet<u16>,
     contacts: Contacts,
+    pen: Pen,
+    /// The client flags keys that no Japanese keyboard has alone.
+    flags_others: bool,
     dropped: Dropped,
     /// When what is being translated was received; `None` for what nobody sent.
     received: Option<Timestamp>,
@@ -67,6 +71,8 @@ impl Mapper {
             keys: BTreeSet::new(),
             buttons: BTreeSet::new(),
             contacts: Contacts::default(),
+            pen: Pen::default(),
+            flags_others: false,
             dropped: Dropped::default(),
             received: None,
         }
@@ -77,12 +83,12 @@ impl Mapper {
         self.dropped
     }
 
-    /// Whether a key, a button or a contact is down.
+    /// Whether a key, a button or a contact is down, or the pen is near.
     pub fn holds_anything(&self) -> bool {
-        !self.keys.is_empty() || !self.buttons.is_empty() || self.contacts.any()
+        !self.keys.is_empty() || !self.buttons.is_empty() || self.contacts.any() || self.pen != Pen::default()
     }
 
-    /// Lets go of every key, button and contact: what a client that is gone cannot do itself.
+    /// Lets go of every key, button, contact and the pen: what a client that is gone cannot do itself.
     pub fn release_all(&mut self) {
         for code in std::mem::take(&mut self.keys) {
             self.send(InputEvent::Key { code, pressed: false });
@@ -91,6 +97,7 @@ impl Mapper {
             self.send(InputEvent::Button { code, pressed: false });
         }
         self.cancel_contacts();
+        self.pen_is(Pen::default());
     }
 
     /// Translates one packet that was received at `received`.
@@ -142,9 +149,9 @@ impl Mapper {
             InputPacket::Scroll { amount } => self.scroll(0, -i32::from(*amount)),
             InputPacket::HorizontalScroll { amount } => self.scroll((*amount).into(), 0),
             InputPacket::Touch(touch) => {
-                self.contact(Contact::Finger(touch.pointer), touch.event, touch.x, touch.y);
+                self.contact(touch.pointer, touch.event, touch.x, touch.y);
             }
-            InputPacket::Pen(pen) => self.contact(Contact::Pen, pen.event, pen.x, pen.y),
+            InputPacket::Pen(pen) => self.pen(pen),
             InputPacket::Controller(_)
             | InputPacket::ControllerArrival(_)
             | InputPacket::ControllerTouch(_)
@@ -160,13 +167,25 @@ impl Mapper {
     /// The modifiers are a hint: soft keyboards send `A` with the shift bit and never press shift. A modifier that is
     /// set but not held is pressed around the key's own press.
     fn key(&mut self, key: Key) {
-        let Some(code) = keymap::evdev(key.code, key.by_layout) else {
+        if key.by_layout && !keymap::may_be_japanese(key.code) {
+            self.flags_others = true;
+        }
+        if key.on_screen && self.typed_on_screen(key) {
+            return;
+        }
+        // Qt flags Japanese keys only, others every key that they cannot place.
+        let japanese = key.by_layout && !key.on_screen && !self.flags_others;
+        let Some(code) = keymap::evdev(key.code, japanese) else {
             self.dropped.unknown += 1;
             return;
         };
         if !key.pressed {
-            if self.keys.remove(&code) {
-                self.send(InputEvent::Key { code, pressed: false });
+            // Which of two keys it is may have turned out meanwhile.
+            let both = [code, keymap::evdev(key.code, !japanese).unwrap_or(code)];
+            for code in both {
+                if self.keys.remove(&code) {
+                    self.send(InputEvent::Key { code, pressed: false });
+                }
             }
             return;
         }
@@ -181,6 +200,27 @@ impl Mapper {
         for modifier in missing.iter().rev() {
             self.send(InputEvent::Key { code: *modifier, pressed: false });
         }
+    }
+
+    /// A key of a keyboard on the client's screen stands for a character, whatever the desktop's layout; whether it was
+    /// one. With Ctrl, Alt or Meta it is part of a shortcut, and a key.
+    fn typed_on_screen(&mut self, key: Key) -> bool {
+        let holds = |wanted: Modifiers| {
+            key.modifiers.contains(wanted)
+                || MODIFIERS.iter().any(|(modifier, left, right)| {
+                    *modifier == wanted && (self.keys.contains(left) || self.keys.contains(right))
+                })
+        };
+        let shortcut = [Modifiers::CTRL, Modifiers::ALT, Modifiers::META].into_iter().any(holds);
+        let Some(character) = keymap::us_character(key.code, holds(Modifiers::SHIFT)) else { return false };
+        let held = keymap::evdev(key.code, false).is_some_and(|code| self.keys.contains(&code));
+        if shortcut || held {
+            return false;
+        }
+        if key.pressed {
+            self.send(InputEvent::Text(character.to_string()));
+        }
+        true
     }
 
     /// Modifiers that a press of `code` needs and the client does not hold.
@@ -227,30 +267,96 @@ impl Mapper {
         }
     }
 
-    fn contact(&mut self, contact: Contact, event: TouchEvent, x: f32, y: f32) {
+    fn contact(&mut self, contact: u32, event: TouchEvent, x: f32, y: f32) {
         match event {
             TouchEvent::Cancel | TouchEvent::CancelAll => self.cancel_contacts(),
             TouchEvent::Down | TouchEvent::Move if !(x.is_finite() && y.is_finite()) => {
                 self.dropped.invalid += 1;
             }
-            TouchEvent::Down => match (self.contacts.find(contact), self.contacts.put_down(contact)) {
-                (Some(id), _) => self.touch(id, TouchPhase::Move, x, y),
-                (None, Some(id)) => self.touch(id, TouchPhase::Down, x, y),
-                (None, None) => self.dropped.invalid += 1,
-            },
+            TouchEvent::Down => {
+                match (self.contacts.find(contact), self.contacts.put_down(contact, (x, y))) {
+                    (Some(id), _) => self.touch(id, TouchPhase::Move, x, y),
+                    (None, Some(id)) => self.touch(id, TouchPhase::Down, x, y),
+                    (None, None) => self.dropped.invalid += 1,
+                }
+            }
             TouchEvent::Move => {
                 // Moves are unreliable on the wire: they may come before their down or after their up.
                 if let Some(id) = self.contacts.find(contact) {
+                    self.contacts.moves(contact, (x, y));
                     self.touch(id, TouchPhase::Move, x, y);
                 }
             }
             TouchEvent::Up => {
+                // Moves may be lost, and this one has the last place.
+                let told = x.is_finite() && y.is_finite() && (x, y) != (0.0, 0.0);
+                let last = self.contacts.find(contact).filter(|_| told);
+                if let Some(id) = last
+                    && self.contacts.moves(contact, (x, y))
+                {
+                    self.touch(id, TouchPhase::Move, x, y);
+                }
                 if let Some(id) = self.contacts.lift(contact) {
                     self.touch(id, TouchPhase::Up, 0.0, 0.0);
                 }
             }
-            // Touch has no hovering and no buttons.
+            // Fingers have no buttons, and a finger above the glass does nothing.
             TouchEvent::Hover | TouchEvent::ButtonOnly | TouchEvent::HoverLeave => {}
+        }
+    }
+
+    fn pen(&mut self, packet: &PenPacket) {
+        let places = matches!(packet.event, TouchEvent::Hover | TouchEvent::Down | TouchEvent::Move);
+        if places && !(packet.x.is_finite() && packet.y.is_finite()) {
+            self.dropped.invalid += 1;
+            return;
+        }
+        let now = Pen {
+            eraser: packet.tool == PenTool::Eraser,
+            buttons: [1, 2, 4].map(|bit| packet.buttons & bit != 0),
+            ..self.pen
+        };
+        let known = Some(f64::from(packet.pressure).clamp(0.0, 1.0)).filter(|value| *value > 0.0);
+        let at = |contact| {
+            let touches = contact == PenContact::Touching;
+            Pen {
+                contact,
+                x: inside(packet.x),
+                y: inside(packet.y),
+                pressure: known.filter(|_| touches),
+                distance: known.filter(|_| !touches),
+                tilt: tilt(packet),
+                ..now
+            }
+        };
+        match packet.event {
+            TouchEvent::Hover => self.pen_is(at(PenContact::Near)),
+            TouchEvent::Down => self.pen_is(at(PenContact::Touching)),
+            // Moves are unreliable on the wire: they may come before their down or after their up.
+            TouchEvent::Move if self.pen.contact == PenContact::Touching => {
+                self.pen_is(at(PenContact::Touching));
+            }
+            // It is not told whether the pen is still above the place where it was lifted.
+            TouchEvent::Up if self.pen.contact == PenContact::Touching => {
+                // Moves may be lost, and this one has the last place.
+                let told = packet.x.is_finite() && packet.y.is_finite() && (packet.x, packet.y) != (0.0, 0.0);
+                let (x, y) = if told { (inside(packet.x), inside(packet.y)) } else { (now.x, now.y) };
+                self.pen_is(Pen { x, y, ..self.pen });
+                self.pen_is(Pen { contact: PenContact::Near, x, y, pressure: None, ..now });
+            }
+            TouchEvent::ButtonOnly if self.pen.contact != PenContact::Away => self.pen_is(now),
+            // One that touches does not hover: it left because it came down.
+            TouchEvent::HoverLeave if self.pen.contact == PenContact::Touching => {}
+            TouchEvent::HoverLeave | TouchEvent::Cancel | TouchEvent::CancelAll => {
+                self.pen_is(Pen::default());
+            }
+            TouchEvent::Move | TouchEvent::Up | TouchEvent::ButtonOnly => {}
+        }
+    }
+
+    fn pen_is(&mut self, pen: Pen) {
+        if std::mem::replace(&mut self.pen, pen) != pen {
+            self.send(InputEvent::Pen(pen));
         }
     }
 
@@ -268,6 +374,14 @@ impl Mapper {
         };
         self.send(InputEvent::Touch { id, phase, x, y });
     }
+}
+
+/// How far the upper end leans to the right and towards the user, in degrees. On the wire the pen points to `rotation`,
+/// clockwise from the top edge, and stands `tilt` away from upright; it leans to the opposite side.
+fn tilt(packet: &PenPacket) -> Option<(f64, f64)> {
+    let (rotation, tilt) = (f64::from(packet.rotation?).to_radians(), f64::from(packet.tilt?).to_radians());
+    let leans = |part: f64| (part * tilt.sin()).atan2(tilt.cos()).to_degrees();
+    Some((leans(-rotation.sin()), leans(rotation.cos())))
 }
 
 /// A place of the picture, kept inside it.

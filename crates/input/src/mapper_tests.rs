@@ -34,7 +34,8 @@ fn wire(hex: &str) -> InputPacket {
 }
 
 fn key(code: u8, modifiers: u8, pressed: bool) -> InputPacket {
-    InputPacket::Key(Key { code, pressed, by_layout: false, modifiers: Modifiers::from_bits(modifiers) })
+    let modifiers = Modifiers::from_bits(modifiers);
+    InputPacket::Key(Key { code, pressed, by_layout: false, on_screen: false, modifiers })
 }
 
 fn down(code: u16) -> InputEvent {
@@ -89,7 +90,14 @@ fn the_captured_examples_of_the_protocol_text() {
         ),
         (
             "00000020 03000055 01 01 01 00 0000003f 0000803e 0000803f ffff 2d 00 00000000 00000000",
-            vec![InputEvent::Touch { id: 1, phase: TouchPhase::Down, x: 0.5, y: 0.25 }],
+            vec![InputEvent::Pen(lumen_media::Pen {
+                contact: PenContact::Touching,
+                x: 0.5,
+                y: 0.25,
+                pressure: Some(1.0),
+                buttons: [true, false, false],
+                ..lumen_media::Pen::default()
+            })],
         ),
         ("00000006 0d000000 0100", vec![]),
     ];
@@ -162,10 +170,10 @@ fn contacts_keep_their_ids_and_strangers_are_ignored() {
     mapper.handle(&touch(TouchEvent::Move, 9, 0.5, 0.0));
     mapper.handle(&touch(TouchEvent::Down, 900, 0.5, 0.0));
     mapper.handle(&touch(TouchEvent::Hover, 900, 0.5, 0.0));
-    mapper.handle(&pen(TouchEvent::Down, 0.25, 0.0));
+    mapper.handle(&touch(TouchEvent::Down, 7, 0.25, 0.0));
     mapper.handle(&touch(TouchEvent::Up, 900, 0.5, 0.0));
     mapper.handle(&touch(TouchEvent::Up, 900, 0.5, 0.0));
-    mapper.handle(&pen(TouchEvent::Move, 2.0, 0.0));
+    mapper.handle(&touch(TouchEvent::Move, 7, 2.0, 0.0));
     assert_eq!(
         sink.take(),
         [
@@ -177,6 +185,136 @@ fn contacts_keep_their_ids_and_strangers_are_ignored() {
     );
     mapper.handle(&touch(TouchEvent::Cancel, 77, 0.0, 0.0));
     assert_eq!(sink.take(), [event(1, TouchPhase::Cancel, 0.0)], "a gesture is void as a whole");
+}
+
+#[test]
+fn a_finger_is_lifted_where_it_was_last() {
+    let (mut mapper, sink) = mapper();
+    let event = |phase, x| InputEvent::Touch { id: 0, phase, x, y: 0.0 };
+    mapper.handle(&touch(TouchEvent::Down, 5, 0.5, 0.0));
+    // The moves were lost.
+    mapper.handle(&touch(TouchEvent::Up, 5, 0.75, 0.0));
+    mapper.handle(&touch(TouchEvent::Down, 5, 0.5, 0.0));
+    mapper.handle(&touch(TouchEvent::Up, 5, 0.5, 0.0));
+    mapper.handle(&touch(TouchEvent::Down, 5, 0.5, 0.0));
+    // Nowhere.
+    mapper.handle(&touch(TouchEvent::Up, 5, 0.0, 0.0));
+    let (down, up) = (event(TouchPhase::Down, 0.5), event(TouchPhase::Up, 0.0));
+    assert_eq!(
+        sink.take(),
+        [down.clone(), event(TouchPhase::Move, 0.75), up.clone(), down.clone(), up.clone(), down, up]
+    );
+}
+
+#[test]
+fn a_pen_is_told_as_it_is() {
+    use lumen_gamestream::input::Pen as Packet;
+    use lumen_media::{Pen, PenContact};
+    let (mut mapper, sink) = mapper();
+    let at = |event, x, pressure| Packet {
+        event,
+        tool: PenTool::Eraser,
+        buttons: 2,
+        x,
+        y: 0.25,
+        pressure,
+        rotation: Some(90),
+        tilt: Some(30),
+        contact: (0.0, 0.0),
+    };
+    let mut told = |packet: Packet| {
+        mapper.handle(&InputPacket::Pen(packet));
+        sink.take()
+            .into_iter()
+            .map(|event| {
+                let InputEvent::Pen(pen) = event else { panic!("{event:?}") };
+                pen
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(at(TouchEvent::Move, 0.5, 1.0)), [], "it is not there yet");
+    let near = told(at(TouchEvent::Hover, 0.5, 0.2))[0];
+    let (x, y) = near.tilt.expect("it is known");
+    // It points to the right, and so leans to the left.
+    assert!((x + 30.0).abs() < 1e-9 && y.abs() < 1e-9, "{x} {y}");
+    let expected = Pen {
+        contact: PenContact::Near,
+        x: 0.5,
+        y: 0.25,
+        pressure: None,
+        distance: Some(f64::from(0.2_f32)),
+        tilt: near.tilt,
+        eraser: true,
+        buttons: [false, true, false],
+    };
+    assert_eq!(near, expected);
+    let down = told(at(TouchEvent::Down, 0.75, 0.5))[0];
+    assert_eq!(
+        down,
+        Pen { contact: PenContact::Touching, x: 0.75, pressure: Some(0.5), distance: None, ..expected }
+    );
+    assert_eq!(told(at(TouchEvent::Down, 0.75, 0.5)), [], "nothing changed");
+    let pressed = told(Packet { buttons: 1, ..at(TouchEvent::ButtonOnly, 0.0, 0.0) })[0];
+    assert_eq!(pressed, Pen { buttons: [true, false, false], ..down });
+    // The last moves were lost.
+    let lifted = told(at(TouchEvent::Up, 0.125, 0.0));
+    let there = Pen { x: 0.125, ..pressed };
+    assert_eq!(
+        lifted,
+        [there, Pen { contact: PenContact::Near, pressure: None, buttons: down.buttons, ..there }]
+    );
+    assert_eq!(told(at(TouchEvent::HoverLeave, 0.0, 0.0)), [Pen::default()]);
+    assert_eq!(told(at(TouchEvent::Up, 0.1, 0.0)), []);
+    assert_eq!(told(at(TouchEvent::Hover, f32::NAN, 0.0)), []);
+    told(at(TouchEvent::Down, 0.5, 0.0));
+    assert_eq!(told(at(TouchEvent::HoverLeave, 0.0, 0.0)), [], "it came down");
+    mapper.release_all();
+    assert_eq!(sink.take(), [InputEvent::Pen(Pen::default())]);
+}
+
+#[test]
+fn keys_on_the_screen_of_ios_type_their_characters() {
+    let (mut mapper, sink) = mapper();
+    let key = |code, pressed, modifiers| {
+        let modifiers = Modifiers::from_bits(modifiers);
+        InputPacket::Key(Key { code, pressed, by_layout: true, on_screen: true, modifiers })
+    };
+    let typed = |text: &str| InputEvent::Text(text.into());
+    for (code, modifiers, text) in
+        [(0x5a, 0, "z"), (0x5a, 1, "Z"), (0xdc, 0, "\\"), (0xdc, 1, "|"), (0x37, 1, "&")]
+    {
+        mapper.handle(&key(code, true, modifiers));
+        mapper.handle(&key(code, false, modifiers));
+        assert_eq!(sink.take(), [typed(text)]);
+    }
+    // What types nothing, and shortcuts, are keys.
+    mapper.handle(&key(0x0d, true, 0));
+    mapper.handle(&key(0x0d, false, 0));
+    assert_eq!(sink.take(), [down(28), up(28)]);
+    mapper.handle(&key(0x5a, true, 2));
+    mapper.handle(&key(0x5a, false, 0));
+    assert_eq!(sink.take(), [down(29), down(44), up(29), up(44)]);
+    assert!(!mapper.holds_anything());
+}
+
+#[test]
+fn a_backslash_of_a_client_that_flags_all_keys_is_one() {
+    let (mut mapper, sink) = mapper();
+    let key = |code, pressed| {
+        let modifiers = Modifiers::default();
+        InputPacket::Key(Key { code, pressed, by_layout: true, on_screen: false, modifiers })
+    };
+    mapper.handle(&key(0xdc, true));
+    mapper.handle(&key(0xdc, false));
+    assert_eq!(sink.take(), [down(124), up(124)], "Yen, as Qt has it");
+    mapper.handle(&key(0xdc, true));
+    mapper.handle(&key(0x41, true));
+    mapper.handle(&key(0x41, false));
+    mapper.handle(&key(0xdc, false));
+    assert_eq!(sink.take(), [down(124), down(30), up(30), up(124)], "what was pressed is let go");
+    mapper.handle(&key(0xdc, true));
+    mapper.handle(&key(0xdc, false));
+    assert_eq!(sink.take(), [down(43), up(43)]);
 }
 
 #[test]
@@ -241,6 +379,14 @@ fn held(events: &[InputEvent]) -> Result<BTreeSet<(u8, u32)>, TestCaseError> {
                 prop_assert!((0.0..=1.0).contains(x) && (0.0..=1.0).contains(y));
                 continue;
             }
+            InputEvent::Pen(pen) => {
+                prop_assert!((0.0..=1.0).contains(&pen.x) && (0.0..=1.0).contains(&pen.y));
+                held.remove(&(3, 0));
+                if *pen != lumen_media::Pen::default() {
+                    held.insert((3, 0));
+                }
+                continue;
+            }
             _ => continue,
         };
         let changed = if pressed { held.insert(what) } else { held.remove(&what) };
@@ -266,7 +412,8 @@ fn packet() -> impl Strategy<Value = InputPacket> {
     let button = prop::sample::select(vec![MouseButton::Left, MouseButton::Middle, MouseButton::X2]);
     prop_oneof![
         4 => (any::<u8>(), any::<bool>(), any::<bool>(), any::<u8>()).prop_map(|(code, pressed, by_layout, bits)| {
-            InputPacket::Key(Key { code, pressed, by_layout, modifiers: Modifiers::from_bits(bits) })
+            let (on_screen, modifiers) = (by_layout && bits & 0x80 != 0, Modifiers::from_bits(bits));
+            InputPacket::Key(Key { code, pressed, by_layout, on_screen, modifiers })
         }),
         // Few keys, so that they meet.
         4 => (0xa0..0xa6_u8, any::<bool>()).prop_map(|(code, pressed)| key(code, 0, pressed)),

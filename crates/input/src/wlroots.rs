@@ -4,9 +4,8 @@
 //! Neither protocol has touch: the first finger moves the pointer and holds its left button.
 
 use crate::finger::FingerPointer;
-use crate::keyboard::{Keyboard, Modifiers, Typing};
+use crate::keyboard::{Keyboard, Modifiers, Typing, keymap_text};
 use crate::sink::{Applied, Connect, Driver, InputError, start};
-use crate::wheel::Wheel;
 use lumen_media::{InputEvent, InputSink, Timestamp, clock};
 use lumen_wayland::{Answer, Globals};
 use std::fmt;
@@ -21,7 +20,7 @@ use wayland_client::protocol::wl_callback::WlCallback;
 use wayland_client::protocol::wl_registry::WlRegistry;
 use wayland_client::protocol::{wl_keyboard, wl_output, wl_pointer, wl_seat};
 use wayland_client::{
-    Connection, Dispatch, EventQueue, Proxy, QueueHandle, delegate_dispatch, delegate_noop,
+    Connection, Dispatch, EventQueue, Proxy, QueueHandle, WEnum, delegate_dispatch, delegate_noop,
 };
 use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::zwp_virtual_keyboard_manager_v1::ZwpVirtualKeyboardManagerV1;
 use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::zwp_virtual_keyboard_v1::ZwpVirtualKeyboardV1;
@@ -63,10 +62,8 @@ pub struct WlrootsTarget {
     pub socket: PathBuf,
     /// The streamed output: positions land there.
     pub output: WlrootsOutput,
-    /// XKB layouts of the virtual keyboard, comma-separated.
-    pub layout: String,
-    /// XKB variants of the layouts, written like them.
-    pub variant: String,
+    /// XKB layouts and variants of the virtual keyboard, each comma-separated; `None` is the seat's own.
+    pub keyboard: Option<(String, String)>,
 }
 
 /// A sink for a wlroots compositor. Returns at once; a thread of its own connects, and says in the log what is missing.
@@ -81,6 +78,9 @@ pub fn wlroots(target: WlrootsTarget) -> Arc<dyn InputSink> {
 struct State {
     globals: Globals,
     outputs: Vec<(wl_output::WlOutput, Told)>,
+    has_keyboard: bool,
+    /// Of the seat's keyboard, in XKB's text format.
+    keymap: Option<String>,
 }
 
 /// What an output says of itself.
@@ -114,7 +114,6 @@ struct Wlroots {
     pointer: Option<ZwlrVirtualPointerV1>,
     keyboard: Option<(ZwpVirtualKeyboardV1, Keyboard)>,
     finger: FingerPointer,
-    wheel: Wheel,
     fallback: String,
 }
 
@@ -154,7 +153,15 @@ impl Wlroots {
         }
         let keyboard = match keyboards.zip(seat.as_ref()) {
             Some((manager, seat)) => {
-                let (keymap, reason) = keymap(target)?;
+                // Before ours is there: it would be the seat's.
+                if target.keyboard.is_none() && state.has_keyboard {
+                    let theirs = seat.get_keyboard(&handle, ());
+                    roundtrip(desktop, &connection, &mut queue, &mut state, deadline)?;
+                    if theirs.version() >= 3 {
+                        theirs.release();
+                    }
+                }
+                let (keymap, reason) = keymap(target, state.keymap.take())?;
                 missing.extend(reason);
                 Some((manager.create_virtual_keyboard(seat, &handle, ()), keymap))
             }
@@ -180,7 +187,6 @@ impl Wlroots {
             pointer,
             keyboard,
             finger: FingerPointer::default(),
-            wheel: Wheel::default(),
             fallback: missing.join("; "),
         };
         driver.send_keymap()?;
@@ -243,19 +249,21 @@ impl Wlroots {
     fn scroll(&mut self, horizontal: i32, vertical: i32) -> Applied {
         let Some(pointer) = &self.pointer else { return Applied::Never };
         let time = now_ms();
-        pointer.axis_source(wl_pointer::AxisSource::Wheel);
-        let notches = self.wheel.turn(horizontal, vertical);
-        let axes = [
-            (wl_pointer::Axis::HorizontalScroll, horizontal, notches.0),
-            (wl_pointer::Axis::VerticalScroll, vertical, notches.1),
-        ];
-        for (axis, v120, notches) in axes.into_iter().filter(|(_, v120, _)| *v120 != 0) {
+        let axes =
+            [(wl_pointer::Axis::HorizontalScroll, horizontal), (wl_pointer::Axis::VerticalScroll, vertical)];
+        // The protocol counts whole notches only. Parts move smoothly, and nothing else: programs that count notches would
+        // count what the parts have moved already.
+        let whole = horizontal % 120 == 0 && vertical % 120 == 0;
+        pointer.axis_source(match whole {
+            true => wl_pointer::AxisSource::Wheel,
+            false => wl_pointer::AxisSource::Continuous,
+        });
+        for (axis, v120) in axes.into_iter().filter(|(_, v120)| *v120 != 0) {
             let value = f64::from(v120) * AXIS_PER_NOTCH / 120.0;
-            // The protocol counts whole notches only: parts move smoothly, and the part that completes a notch tells it.
-            if notches == 0 {
-                pointer.axis(time, axis, value);
+            if whole {
+                pointer.axis_discrete(time, axis, value, v120 / 120);
             } else {
-                pointer.axis_discrete(time, axis, value, notches);
+                pointer.axis(time, axis, value);
             }
         }
         pointer.frame();
@@ -337,12 +345,21 @@ fn modifiers(device: &ZwpVirtualKeyboardV1, modifiers: Modifiers) {
     device.modifiers(depressed, latched, locked, group);
 }
 
-/// The configured layout; the American one, and why, where XKB does not know it.
-fn keymap(target: &WlrootsTarget) -> Result<(Keyboard, Option<String>), InputError> {
-    if let Some(keyboard) = Keyboard::of_layout(&target.layout, &target.variant) {
+/// The configured layout, else that of the seat; the American one, and why, where neither can be had.
+fn keymap(target: &WlrootsTarget, of_seat: Option<String>) -> Result<(Keyboard, Option<String>), InputError> {
+    let found = match &target.keyboard {
+        Some((layout, variant)) => Keyboard::of_layout(layout, variant),
+        None => of_seat.and_then(Keyboard::of_text),
+    };
+    if let Some(keyboard) = found {
         return Ok((keyboard, None));
     }
-    let said = format!("the keyboard is American: XKB does not know the layout `{}`", target.layout);
+    let said = match &target.keyboard {
+        Some((layout, _)) => format!("the keyboard is American: XKB does not know the layout `{layout}`"),
+        None => {
+            "the keyboard is American: the seat has none, and input.keyboard_layout names none".to_owned()
+        }
+    };
     let keyboard = Keyboard::of_layout("us", "").ok_or_else(|| InputError::Unsupported {
         desktop: target.desktop,
         cause: "XKB knows no keyboard layout".into(),
@@ -380,6 +397,39 @@ fn roundtrip(
     }
 }
 
+impl Dispatch<wl_seat::WlSeat, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &wl_seat::WlSeat,
+        event: wl_seat::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wl_seat::Event::Capabilities { capabilities: WEnum::Value(capabilities) } = event {
+            state.has_keyboard = capabilities.contains(wl_seat::Capability::Keyboard);
+        }
+    }
+}
+
+impl Dispatch<wl_keyboard::WlKeyboard, ()> for State {
+    fn event(
+        state: &mut Self,
+        _: &wl_keyboard::WlKeyboard,
+        event: wl_keyboard::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        let xkb = WEnum::Value(wl_keyboard::KeymapFormat::XkbV1);
+        if let wl_keyboard::Event::Keymap { format, fd, size } = event
+            && format == xkb
+        {
+            state.keymap = keymap_text(fd, size);
+        }
+    }
+}
+
 impl Dispatch<wl_output::WlOutput, ()> for State {
     fn event(
         state: &mut Self,
@@ -392,7 +442,7 @@ impl Dispatch<wl_output::WlOutput, ()> for State {
         let Some((_, told)) = state.outputs.iter_mut().find(|(known, _)| known == output) else { return };
         match event {
             wl_output::Event::Name { name } => told.name = Some(name),
-            wl_output::Event::Mode { flags: wayland_client::WEnum::Value(flags), width, height, .. }
+            wl_output::Event::Mode { flags: WEnum::Value(flags), width, height, .. }
                 if flags.contains(wl_output::Mode::Current) =>
             {
                 told.size = u32::try_from(width).ok().zip(u32::try_from(height).ok());
@@ -410,7 +460,6 @@ impl AsMut<Globals> for State {
 
 delegate_dispatch!(State: [WlRegistry: ()] => Globals);
 delegate_dispatch!(State: [WlCallback: Answer] => Globals);
-delegate_noop!(State: ignore wl_seat::WlSeat);
 delegate_noop!(State: ZwlrVirtualPointerManagerV1);
 delegate_noop!(State: ZwlrVirtualPointerV1);
 delegate_noop!(State: ZwpVirtualKeyboardManagerV1);

@@ -1,6 +1,6 @@
 //! Input as compositors take it: evdev codes and positions on the streamed output.
 
-use crate::Timestamp;
+use crate::{Pen, Timestamp};
 
 /// What happened to a touch point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub enum InputEvent {
         /// 0 (top edge) to 1 (bottom edge).
         y: f64,
     },
+    /// The pen, as it is now.
+    Pen(Pen),
     /// Text beyond the keyboard layout.
     Text(String),
 }

@@ -12,6 +12,7 @@ pub mod display;
 pub mod frame;
 pub mod input;
 pub mod mode;
+pub mod pen;
 pub mod priority;
 pub mod slot;
 pub mod stats;
@@ -26,3 +27,4 @@ pub use display::{
 pub use frame::{Frame, PixelBuffer, PixelFormat};
 pub use input::{InputEvent, InputReport, InputSink, TouchPhase};
 pub use mode::{Mode, ModeError};
+pub use pen::{Pen, PenContact, PenPointer};

@@ -419,7 +419,7 @@ impl Client {
         let outcome = rtsp::run(&mut handshake, address, cipher.as_mut(), |handshake| {
             if handshake.audio_is_set_up() && audio.is_none() {
                 let plan = self.audio_plan(handshake, reply, request, options);
-                audio = Some(AudioThread::start(Arc::clone(&shared), plan)?);
+                audio = Some(AudioThread::start(Arc::clone(&shared), plan, options.network)?);
             }
             Ok(())
         });

@@ -24,7 +24,7 @@ pub(crate) use shared::{Shared, Stop};
 /// Choices of the test that a stock client does not have.
 #[derive(Debug, Clone, Default)]
 pub struct StreamOptions {
-    /// Put a seeded network emulator between this client and the host, for the video and the control port.
+    /// Put a seeded network emulator between this client and the host, for the video, the audio and the control port.
     pub network: Option<Profile>,
     /// Hold out one data shard of each FEC block, derive it again from parity and compare: proves every block's
     /// parity, at the price of waiting for one parity packet.
@@ -141,7 +141,7 @@ pub enum WaitError {
 pub struct Stream {
     shared: Arc<Shared>,
     negotiated: Negotiated,
-    relay: Option<Relay>,
+    relays: Vec<Relay>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -169,16 +169,19 @@ impl Stream {
         let mut stream = Stream {
             shared: Arc::clone(&shared),
             negotiated: negotiated.clone(),
-            relay: None,
+            relays: Vec::new(),
             threads: Vec::new(),
         };
-        stream.threads.extend(audio.map(|audio| audio.thread));
+        if let Some(audio) = audio {
+            stream.threads.push(audio.thread);
+            stream.relays.extend(audio.relay);
+        }
         let mut video = SocketAddr::new(host, negotiated.video_port);
         let mut control = SocketAddr::new(host, negotiated.control_port);
         if let Some(profile) = options.network {
             let relay = Relay::start(&[video, control], profile)?;
             (video, control) = (relay.entrances()[0], relay.entrances()[1]);
-            stream.relay = Some(relay);
+            stream.relays.push(relay);
         }
         stream.threads.push(control::start(Arc::clone(&shared), control, &negotiated, &key)?);
         if !shared.wait_until(CONNECT_WAIT, |state| state.timings.control_connected.is_some()) {
@@ -233,7 +236,7 @@ impl Stream {
     /// Counters so far.
     pub fn statistics(&self) -> Statistics {
         let mut statistics = self.shared.state().statistics();
-        statistics.network = self.relay.as_ref().map(Relay::statistics);
+        statistics.network = self.relays.iter().map(Relay::statistics).reduce(RelayStatistics::plus);
         statistics
     }
 
@@ -266,7 +269,7 @@ impl Stream {
 
     /// Changes the network emulator's behaviour from now on; does nothing without one.
     pub fn set_network(&self, profile: Profile) {
-        if let Some(relay) = &self.relay {
+        for relay in &self.relays {
             relay.set(profile);
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::lab::{Lab, PATIENCE, Viewer, now, wait_for};
 use lumen_testkit::client::LaunchReply;
+use lumen_testkit::input::Contact;
 use lumen_testkit::rtsp::{self, RtspError};
 use lumen_testkit::{
     Client, ClientError, Codec, Ending, Generation, InputPacket, Stream, StreamOptions, StreamRequest,
@@ -60,6 +61,30 @@ fn input_arrives_where_it_was_aimed() {
     });
     seen("axis_value120", &|event| event["axis"] == "vertical" && event["v120"] == 120);
     seen("axis_value120", &|event| event["axis"] == "horizontal" && event["v120"] == 60);
+    // The pen, to a program that knows tablets.
+    let pen = |event, x, pressure| InputPacket::Pen {
+        event,
+        tool: 2,
+        buttons: 1,
+        x,
+        y: 0.5,
+        pressure,
+        rotation: 90,
+        tilt: 30,
+        major: 0.0,
+        minor: 0.0,
+    };
+    stream.send_input(pen(Contact::Down, 0.25, 0.5)).expect("queued");
+    let touching = seen("tablet", &|event| {
+        event["down"] == true && !event["buttons"].as_array().is_none_or(Vec::is_empty)
+    });
+    assert!(near(&touching, 320.0, 360.0), "{touching}");
+    assert_eq!((&touching["tool"], &touching["buttons"]), (&"eraser".into(), &serde_json::json!([0x14b])));
+    assert!((touching["pressure"].as_f64().expect("a number") - 0.5).abs() < 0.001, "{touching}");
+    assert!((touching["tilt_x"].as_f64().expect("a number") + 30.0).abs() < 0.1, "{touching}");
+    stream.send_input(pen(Contact::Up, 0.25, 0.0)).expect("queued");
+    stream.send_input(pen(Contact::HoverLeave, 0.0, 0.0)).expect("queued");
+    seen("tablet", &|event| event["near"] == false);
     // Text, also beyond the layout, which is as before afterwards.
     for text in ["h", "é", "東", "🎉"] {
         stream.send_input(InputPacket::Text(text.into())).expect("queued");
@@ -69,6 +94,10 @@ fn input_arrives_where_it_was_aimed() {
         stream.send_input(InputPacket::key(down, 0x51)).expect("queued");
     }
     seen("typed", &|event| event["text"] == "q");
+    let input = lab.status()["sessions"][0]["input"].clone();
+    println!("input by {input}");
+    assert!(input["delivered"].as_u64().is_some_and(|count| count > 20), "{input}");
+    assert_eq!(input["dropped"], 0, "{input}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Loss, several addresses, old clients, many requests.
 
-use crate::lab::{Lab, PATIENCE, Viewer, now};
+use crate::lab::{Lab, PATIENCE, Viewer, now, wait_for};
 use lumen_testkit::netem::Profile;
 use lumen_testkit::video::FrameType;
-use lumen_testkit::{Client, Codec, Generation, Identity, Stream, StreamOptions, StreamRequest};
+use lumen_testkit::{Client, Codec, Generation, Identity, InputPacket, Stream, StreamOptions, StreamRequest};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -54,6 +54,36 @@ fn ten_percent_loss_reordering_and_duplication_do_not_stall_the_stream() {
         "{frames} frames in {WINDOW:?}"
     );
     assert!(longest <= Duration::from_millis(1500), "no picture for {longest:?}");
+}
+
+#[test]
+fn keys_survive_a_bad_network_beside_a_fast_mouse() {
+    let lab = Lab::start("");
+    let client = lab.paired(0);
+    let options = StreamOptions { network: Some(Profile::rough(11, 0.1)), ..StreamOptions::default() };
+    let stream = client
+        .launch(lab.app(&client, "testcard"), &StreamRequest::new(640, 360, 60), &options)
+        .expect("launches");
+    Viewer::new(Codec::H264).watch(&stream, 3);
+    let pressed = || {
+        let keys = lab.input_log().into_iter().filter(|line| line["type"] == "key");
+        keys.map(|line| (line["code"].as_u64(), line["state"] == "pressed")).collect::<Vec<_>>()
+    };
+    const KEYS: usize = 60;
+    for round in 0..KEYS {
+        for down in [true, false] {
+            stream.send_input(InputPacket::key(down, 0x41)).expect("queued");
+        }
+        for step in 0..40 {
+            let dx = if (round + step) % 2 == 0 { 3 } else { -3 };
+            stream.send_input(InputPacket::MouseMove { dx, dy: 0 }).expect("queued");
+        }
+        // As fast as people and mice are.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    wait_for("every key", PATIENCE, || (pressed().len() >= 2 * KEYS).then_some(()));
+    let expected: Vec<_> = [(Some(30), true), (Some(30), false)].repeat(KEYS);
+    assert_eq!(pressed(), expected, "in order, and each once");
 }
 
 /// Asks for an IDR: how many frames were on their way then (they arrived first, so the host cannot have made them for

@@ -7,6 +7,7 @@ use lumen_lab::gamepads::{self, Part};
 use lumen_testkit::control::HostMessage;
 use lumen_testkit::input::{Contact, InputPacket, PadState};
 use lumen_testkit::{Client, Stream, StreamOptions, StreamRequest};
+use serde_json::json;
 
 const XBOX: u8 = 1;
 const PLAYSTATION: u8 = 2;
@@ -51,6 +52,14 @@ fn keys(device: &Device, wanted: &[KeyCode]) {
 fn axis(device: &Device, axis: Axis, value: i32) {
     wait_for(&format!("{axis:?} at {value}"), PATIENCE, || {
         (gamepads::axis(device, axis) == value).then_some(())
+    });
+}
+
+/// What the status says of a gamepad.
+fn shown(lab: &Lab, number: usize, kind: &str) {
+    let wanted = json!({ "number": number, "requested": kind, "effective": kind, "reason": null });
+    wait_for(&format!("{wanted} in the status"), PATIENCE, || {
+        (lab.status()["sessions"][0]["gamepads"][number] == wanted).then_some(())
     });
 }
 
@@ -104,6 +113,7 @@ fn vm_two_pads_of_a_client_are_whole() {
     let mut xbox = device(&lab, 0, Part::Buttons);
     assert_eq!((xbox.input_id().vendor(), xbox.input_id().product()), (0x045e, 0x02ea));
     keys(&xbox, &[KeyCode::BTN_SOUTH]);
+    shown(&lab, 0, "Xbox One");
     rumble(&stream, &mut xbox, 0);
 
     // Another one, while the first is held.
@@ -113,6 +123,7 @@ fn vm_two_pads_of_a_client_are_whole() {
     }
     let mut dualsense = device(&lab, 1, Part::Buttons);
     assert_eq!((dualsense.input_id().vendor(), dualsense.input_id().product()), (0x054c, 0x0ce6));
+    shown(&lab, 1, "DualSense");
     state(&stream, 1, 0b11, B);
     keys(&dualsense, &[KeyCode::BTN_EAST]);
     keys(&xbox, &[KeyCode::BTN_SOUTH]);

@@ -76,6 +76,7 @@ pub(super) fn serve(config: &SoundConfig, office: &Office, said: &mut Option<Str
         moving: false,
         silent: None,
         began: clock::now(),
+        sink_asked: clock::now(),
         managed_at: clock::now(),
     };
     room.ask();
@@ -132,6 +133,8 @@ struct Room<'a> {
     /// Why there is no sound, as was said last.
     silent: Option<String>,
     began: Timestamp,
+    /// When PipeWire was last asked for the session's sink.
+    sink_asked: Timestamp,
     /// When a session manager was last seen, or sound flowed all the same.
     managed_at: Timestamp,
 }
@@ -176,6 +179,7 @@ impl Room<'_> {
                 }
                 self.desk.forget_dead_sinks();
                 self.make_sink();
+                self.began = clock::now();
             }
             self.follow(&wish);
             self.report(&wish);
@@ -211,7 +215,7 @@ impl Room<'_> {
             Ok(node) => self.sink = Some(node),
             Err(error) => tracing::warn!(%error, "PipeWire makes no sink for the session"),
         }
-        self.began = clock::now();
+        self.sink_asked = clock::now();
     }
 
     fn own_sink(&self) -> Option<&str> {
@@ -232,6 +236,15 @@ impl Room<'_> {
         }
         if failed.is_some() || self.capture.as_ref().is_some_and(|running| !same(running)) {
             self.capture = None;
+        }
+        if self.config.sink.is_some() && self.own_sink().is_none() && now.since(self.sink_asked) > SINK_WITHIN
+        {
+            tracing::debug!("the session's sink is gone; it is made again");
+            // Nothing is told twice to go where it went before.
+            if let Some((name, _)) = &self.config.sink {
+                self.desk.move_back(name);
+            }
+            self.make_sink();
         }
         let source = self.own_sink().map(str::to_owned);
         let ready = self.config.sink.is_none() || source.is_some();

@@ -2,6 +2,7 @@
 
 use crate::frame_clock::Damage;
 use crate::state::Compositor;
+use smithay::backend::input::TabletToolDescriptor;
 use smithay::input::pointer::{CursorImageStatus, PointerHandle};
 use smithay::input::{Seat, SeatHandler, SeatState};
 use smithay::reexports::wayland_server::Resource;
@@ -19,7 +20,7 @@ use smithay::wayland::selection::primary_selection::{
 use smithay::wayland::tablet_manager::TabletSeatHandler;
 use smithay::{
     delegate_cursor_shape, delegate_data_device, delegate_pointer_constraints, delegate_primary_selection,
-    delegate_relative_pointer, delegate_seat,
+    delegate_relative_pointer, delegate_seat, delegate_tablet_manager,
 };
 
 impl SeatHandler for Compositor {
@@ -94,8 +95,12 @@ impl PrimarySelectionHandler for Compositor {
     }
 }
 
-// Cursor shapes may be set for tablet tools too; there are none.
-impl TabletSeatHandler for Compositor {}
+impl TabletSeatHandler for Compositor {
+    fn tablet_tool_image(&mut self, _tool: &TabletToolDescriptor, image: CursorImageStatus) {
+        self.cursor.set_pen(Some(image));
+        self.clock.damaged(self.now, Damage::Pointer);
+    }
+}
 
 delegate_seat!(Compositor);
 delegate_data_device!(Compositor);
@@ -103,3 +108,4 @@ delegate_primary_selection!(Compositor);
 delegate_cursor_shape!(Compositor);
 delegate_relative_pointer!(Compositor);
 delegate_pointer_constraints!(Compositor);
+delegate_tablet_manager!(Compositor);

@@ -15,10 +15,18 @@ use wayland_client::protocol::{
     wl_pointer, wl_registry, wl_seat::WlSeat, wl_shm, wl_shm_pool::WlShmPool,
     wl_subcompositor::WlSubcompositor, wl_subsurface::WlSubsurface, wl_surface::WlSurface, wl_touch,
 };
-use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, WEnum, delegate_noop};
+use wayland_client::{
+    Connection, Dispatch, EventQueue, Proxy, QueueHandle, WEnum, delegate_noop, event_created_child,
+};
 use wayland_protocols::wp::presentation_time::client::{
     wp_presentation::WpPresentation,
     wp_presentation_feedback::{self, WpPresentationFeedback},
+};
+use wayland_protocols::wp::tablet::zv2::client::{
+    zwp_tablet_manager_v2::ZwpTabletManagerV2,
+    zwp_tablet_seat_v2::{self, ZwpTabletSeatV2},
+    zwp_tablet_tool_v2::{self, ZwpTabletToolV2},
+    zwp_tablet_v2::ZwpTabletV2,
 };
 use wayland_protocols::xdg::shell::client::{
     xdg_popup, xdg_positioner::XdgPositioner, xdg_surface, xdg_toplevel, xdg_wm_base,
@@ -51,6 +59,8 @@ pub struct Seen {
     pub enter_serial: u32,
     pub axis: Vec<(bool, i32)>,
     pub touches: Vec<(i32, &'static str, f64, f64)>,
+    /// What tools of tablets said, but for frames.
+    pub pens: Vec<String>,
 }
 
 pub struct Client {
@@ -449,6 +459,51 @@ impl Dispatch<wl_touch::WlTouch, ()> for Seen {
     }
 }
 
+impl Dispatch<ZwpTabletSeatV2, ()> for Seen {
+    fn event(
+        _: &mut Self,
+        _: &ZwpTabletSeatV2,
+        _: zwp_tablet_seat_v2::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+    }
+
+    event_created_child!(Seen, ZwpTabletSeatV2, [
+        zwp_tablet_seat_v2::EVT_TABLET_ADDED_OPCODE => (ZwpTabletV2, ()),
+        zwp_tablet_seat_v2::EVT_TOOL_ADDED_OPCODE => (ZwpTabletToolV2, ()),
+    ]);
+}
+
+impl Dispatch<ZwpTabletToolV2, ()> for Seen {
+    fn event(
+        seen: &mut Self,
+        _: &ZwpTabletToolV2,
+        event: zwp_tablet_tool_v2::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        use zwp_tablet_tool_v2::Event;
+        seen.pens.push(match event {
+            Event::Type { tool_type: WEnum::Value(tool) } => format!("{tool:?}"),
+            Event::ProximityIn { .. } => "near".to_owned(),
+            Event::ProximityOut => "away".to_owned(),
+            Event::Down { .. } => "down".to_owned(),
+            Event::Up => "up".to_owned(),
+            Event::Motion { x, y } => format!("at {x:.0} {y:.0}"),
+            Event::Pressure { pressure } => format!("pressure {pressure}"),
+            Event::Distance { distance } => format!("distance {distance}"),
+            Event::Tilt { tilt_x, tilt_y } => format!("tilt {tilt_x:.0} {tilt_y:.0}"),
+            Event::Button { button, state: WEnum::Value(state), .. } => format!("{button:#x} {state:?}"),
+            _ => return,
+        });
+    }
+}
+
+delegate_noop!(Seen: ZwpTabletManagerV2);
+delegate_noop!(Seen: ignore ZwpTabletV2);
 delegate_noop!(Seen: ignore WlCompositor);
 delegate_noop!(Seen: ignore WlSubcompositor);
 delegate_noop!(Seen: ignore WlSubsurface);

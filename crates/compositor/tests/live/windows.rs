@@ -2,13 +2,14 @@
 
 use crate::client::Client;
 use crate::{Host, pixel};
-use lumen_media::{InputEvent, TouchPhase};
+use lumen_media::{InputEvent, Pen, PenContact, TouchPhase};
 use smithay::input::keyboard::xkb;
 use wayland_client::Proxy;
 use wayland_client::protocol::wl_keyboard::WlKeyboard;
 use wayland_client::protocol::wl_pointer::WlPointer;
 use wayland_client::protocol::wl_seat::WlSeat;
 use wayland_client::protocol::wl_touch::WlTouch;
+use wayland_protocols::wp::tablet::zv2::client::zwp_tablet_manager_v2::ZwpTabletManagerV2;
 use wayland_protocols::xdg::shell::client::xdg_positioner::{
     Anchor, ConstraintAdjustment, Gravity, XdgPositioner,
 };
@@ -201,6 +202,121 @@ fn input_arrives_with_its_values() {
     host.source.set_active(false);
     client.wait("released key", |seen| seen.keys.len() == 4);
     assert_eq!(client.seen.keys[2..], [(42, true), (42, false)]);
+}
+
+#[test]
+fn a_pen_is_a_tablet_for_programs_that_know_tablets_and_the_pointer_for_others() {
+    let host = Host::new(800, 600, 60_000);
+    let pen = |contact, x: f64| Pen { contact, x, y: 0.5, ..Pen::default() };
+    let near = Pen { distance: Some(0.2), ..pen(PenContact::Near, 0.25) };
+    let touching = Pen {
+        pressure: Some(0.5),
+        tilt: Some((-30.0, 10.0)),
+        buttons: [true, false, false],
+        ..pen(PenContact::Touching, 0.5)
+    };
+    let away = Pen::default();
+    let play = |pens: &[Pen]| pens.iter().for_each(|pen| host.send(InputEvent::Pen(*pen)));
+
+    let mut plain = Client::connect(&host.socket());
+    let seat: WlSeat = plain.bind(8);
+    let _pointer: WlPointer = seat.get_pointer(&plain.handle, ());
+    let shell = plain.shell();
+    let main = plain.toplevel(&shell, None);
+    let below = plain.show(&shell, &main, (800, 600), RED);
+    plain.roundtrip();
+    play(&[near, touching, pen(PenContact::Near, 0.5), away]);
+    plain.wait("the pen as a pointer", |seen| seen.buttons.len() >= 2);
+    assert_eq!(plain.seen.buttons, [(0x111, true), (0x111, false)]);
+    let places: Vec<_> = plain.seen.motions.iter().map(|(x, y)| (x.round(), y.round())).collect();
+    assert!(places.ends_with(&[(200.0, 300.0), (400.0, 300.0)]), "{places:?}");
+
+    let mut painter = Client::connect(&host.socket());
+    let seat: WlSeat = painter.bind(8);
+    let tablets: ZwpTabletManagerV2 = painter.bind(1);
+    let _tablets = tablets.get_tablet_seat(&seat, &painter.handle, ());
+    let shell = painter.shell();
+    let main = painter.toplevel(&shell, None);
+    let _above = painter.show(&shell, &main, (800, 600), BLUE);
+    painter.roundtrip();
+    let eraser = Pen { eraser: true, ..near };
+    play(&[near, touching, Pen { contact: PenContact::Near, pressure: None, ..touching }, eraser, away]);
+    painter.wait("the eraser to leave", |seen| seen.pens.iter().filter(|said| *said == "away").count() == 2);
+    let said: Vec<_> = painter.seen.pens.iter().map(String::as_str).collect();
+    assert_eq!(
+        said,
+        [
+            "Pen",
+            "near",
+            "at 200 300",
+            "at 200 300",
+            "distance 13107",
+            "at 400 300",
+            "pressure 32768",
+            "distance 0",
+            "tilt -30 10",
+            "down",
+            "0x14b Pressed",
+            "at 400 300",
+            "pressure 0",
+            "distance 0",
+            "tilt -30 10",
+            "up",
+            "0x14b Released",
+            "away",
+            "Eraser",
+            "near",
+            "at 200 300",
+            "at 200 300",
+            "distance 13107",
+            "away",
+        ]
+    );
+    assert_eq!(plain.seen.buttons.len(), 2, "what is below feels nothing");
+    drop(below);
+}
+
+#[test]
+fn what_a_pen_touches_first_feels_the_whole_stroke() {
+    let mut host = Host::new(800, 600, 60_000);
+    let socket = host.socket();
+    let at = |contact, x, y| InputEvent::Pen(Pen { contact, x, y, ..Pen::default() });
+    let painter = || {
+        let mut painter = Client::connect(&socket);
+        let seat: WlSeat = painter.bind(8);
+        let tablets: ZwpTabletManagerV2 = painter.bind(1);
+        let tablets = tablets.get_tablet_seat(&seat, &painter.handle, ());
+        let shell = painter.shell();
+        let main = painter.toplevel(&shell, None);
+        let shown = painter.show(&shell, &main, (800, 600), RED);
+        (painter, shell, main, tablets, shown)
+    };
+    let (mut first, shell, main, _tablets, _main) = painter();
+    let dialog = first.toplevel(&shell, Some(&main));
+    let _dialog = first.show(&shell, &dialog, (200, 100), GREEN);
+    drop(host.frame(|frame| pixel(frame, 400, 300) == GREEN[..3]));
+    // Down in the dialog, which begins at 300, 250, out of it, and up.
+    host.send(at(PenContact::Touching, 0.5, 0.5));
+    host.send(at(PenContact::Touching, 0.25, 0.5));
+    host.send(at(PenContact::Near, 0.25, 0.5));
+    first.wait("the end of the stroke", |seen| seen.pens.iter().any(|said| said == "up"));
+    let seen = &mut first.seen.pens;
+    let place = |said: &str| said.starts_with("at") || said == "down" || said == "up";
+    let stroke: Vec<_> = seen.iter().map(String::as_str).filter(|said| place(said)).collect();
+    assert_eq!(stroke, ["at 100 50", "at 100 50", "down", "at -100 50", "at -100 50", "up"]);
+    seen.clear();
+    // Whoever is touched dies, and the next one is touched.
+    host.send(at(PenContact::Touching, 0.1, 0.1));
+    first.wait("another stroke", |seen| seen.pens.iter().any(|said| said == "down"));
+    drop((dialog, main, shell));
+    drop(first);
+    let (mut second, _shell, _top, _tablets, _shown) = painter();
+    host.send(at(PenContact::Touching, 0.2, 0.1));
+    host.send(InputEvent::Pen(Pen::default()));
+    second.roundtrip();
+    assert_eq!(second.seen.pens.iter().filter(|said| *said == "down" || *said == "up").count(), 0);
+    host.send(at(PenContact::Touching, 0.5, 0.5));
+    second.wait("a stroke of its own", |seen| seen.pens.iter().any(|said| said == "down"));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn sink(
         place: Place::Pixels(mode.width(), mode.height()),
         beyond: Beyond::Nothing,
         // It tells no keymap, and is started with ours.
-        layout: Some((config.keyboard_layout.clone(), config.keyboard_variant.clone().unwrap_or_default())),
+        layout: Some((config.own_layout().to_owned(), config.keyboard_variant.clone().unwrap_or_default())),
         whole_notches: false,
     };
     lumen_input::libei(target, ask)

@@ -154,7 +154,7 @@ fn command(
         command.env("ENABLE_GAMESCOPE_WSI", "0").env("DISABLE_GAMESCOPE_WSI", "1");
     }
     // It takes the keyboard of its apps from nowhere else.
-    command.env("XKB_DEFAULT_LAYOUT", &config.keyboard_layout);
+    command.env("XKB_DEFAULT_LAYOUT", config.own_layout());
     command.env("XKB_DEFAULT_VARIANT", config.keyboard_variant.as_deref().unwrap_or_default());
     if let Some(address) = config.session.bus_address() {
         command.env("DBUS_SESSION_BUS_ADDRESS", address);

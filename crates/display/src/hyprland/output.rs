@@ -4,7 +4,7 @@ use super::ipc::{Dialect, Instance, Monitor};
 use super::rule::{self, Rule};
 use super::{ANSWER, JOURNAL, NAME, arranging};
 use crate::journal::Entry;
-use crate::{DisplayConfig, Topology};
+use crate::{DisplayConfig, Topology, undo};
 use lumen_media::display::SetMode;
 use lumen_media::{DisplayError, Mode, Timestamp, clock};
 use serde::{Deserialize, Serialize};
@@ -259,31 +259,20 @@ fn restore_beside(instance: &Instance, before: &Before, others: bool) -> Result<
     restore(instance, &Before { off, ..before.clone() })
 }
 
-/// Tries again and again, on a thread of its own, until Hyprland answers or is gone, or the host ends: its next start finds
-/// the journal.
-fn retry(instance: Instance, before: Before, entry: Option<Entry>) {
-    let tries = move || {
-        for _ in 0..RETRIES {
-            std::thread::sleep(RETRY);
-            let one = arranging();
-            let others = others_are_off(&before);
-            let over = restore_beside(&instance, &before, others).is_ok() || !instance.is_alive();
-            drop(one);
-            if over {
-                tracing::info!(output = before.name, "the output is removed from Hyprland");
-                return entry.into_iter().for_each(Entry::done);
-            }
+/// Tries until Hyprland answers or is gone.
+fn retry(instance: Instance, before: Before, mut entry: Option<Entry>) {
+    undo::later(format!("the output {} stays in Hyprland", before.name), move || {
+        let one = arranging();
+        let others = others_are_off(&before);
+        let over = restore_beside(&instance, &before, others).is_ok() || !instance.is_alive();
+        drop(one);
+        if over {
+            tracing::info!(output = before.name, "the output is removed from Hyprland");
+            entry.take().into_iter().for_each(Entry::done);
         }
-        tracing::warn!(output = before.name, "an output stays in Hyprland until the next start");
-    };
-    if let Err(error) = std::thread::Builder::new().name("lumen-undo".into()).spawn(tries) {
-        tracing::warn!(%error, "no thread to remove an output later");
-    }
+        over
+    });
 }
-
-/// How long after a removal that Hyprland did not carry out it is tried again, and how often.
-const RETRY: Duration = Duration::from_secs(2);
-const RETRIES: u32 = 300;
 
 /// Puts the monitors back and removes the output. Done again it changes nothing.
 pub(super) fn restore(instance: &Instance, before: &Before) -> Result<(), DisplayError> {

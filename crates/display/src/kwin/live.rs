@@ -9,7 +9,7 @@ use super::protocol::screencast::zkde_screencast_stream_unstable_v1::ZkdeScreenc
 use super::protocol::screencast::zkde_screencast_unstable_v1::ZkdeScreencastUnstableV1;
 use crate::journal::{self, Entry};
 use crate::process::ProcessId;
-use crate::{DisplayConfig, Topology};
+use crate::{DisplayConfig, Topology, undo};
 use lumen_media::{DisplayError, Mode, NodeTarget, clock};
 use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
@@ -519,26 +519,12 @@ impl Live {
     }
 }
 
-/// How long after a layout that KWin did not take back it is asked again, and how often.
-const RETRY: Duration = Duration::from_secs(2);
-const RETRIES: u32 = 300;
-
-/// Asks again and again, on a thread of its own, until the layout is restored, its KWin is gone, or the host ends: its next
-/// start finds the journal.
+/// Asks until the layout is restored or its KWin is gone.
 fn mend_later(config: DisplayConfig, socket: PathBuf) {
-    let tries = move || {
-        for _ in 0..RETRIES {
-            std::thread::sleep(RETRY);
-            clean_up(&config, &socket);
-            if is_clean(&config) {
-                return;
-            }
-        }
-        tracing::warn!("the layout of KWin's outputs stays changed until the next start");
-    };
-    if let Err(error) = std::thread::Builder::new().name("lumen-undo".into()).spawn(tries) {
-        tracing::warn!(%error, "no thread to restore a layout later");
-    }
+    undo::later("the layout of KWin's outputs stays changed".into(), move || {
+        clean_up(&config, &socket);
+        is_clean(&config)
+    });
 }
 
 impl Drop for Live {

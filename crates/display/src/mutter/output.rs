@@ -5,7 +5,7 @@ use super::peer::{DESKTOP, Peer};
 use super::session::{self, Offer, Session};
 use super::topology::{Desk, desk_of};
 use super::{CREATE_LIMIT, NAME, find, input, mend, surroundings};
-use crate::{DisplayConfig, bus, pulse};
+use crate::{DisplayConfig, bus, pulse, undo};
 use lumen_media::{
     AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, PathReport, PipeWireTarget, RateRequest,
     VirtualOutput, clock,
@@ -23,9 +23,6 @@ const MONITOR_LIMIT: Duration = Duration::from_millis(1200);
 const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 /// What is left of [`CREATE_LIMIT`] for the last steps.
 const SPARE: Duration = Duration::from_millis(200);
-/// How long after a restoration that Mutter did not carry out it is tried again, and how often.
-const RETRY: Duration = Duration::from_secs(2);
-const RETRIES: u32 = 300;
 /// The first GNOME that takes `modes`.
 const KNOWS_MODES: u32 = 47;
 
@@ -275,8 +272,8 @@ async fn remove(parts: Parts) {
 /// Tries again and again to restore the layout, until Mutter answers or is gone, or the host ends: its next start finds the
 /// journal.
 async fn mend_later(config: DisplayConfig) {
-    for _ in 0..RETRIES {
-        tokio::time::sleep(RETRY).await;
+    for _ in 0..undo::RETRIES {
+        tokio::time::sleep(undo::RETRY).await;
         match tokio::time::timeout(REMOVE_LIMIT, mend(config.clone())).await {
             Ok(Ok(())) => return,
             Ok(Err(error @ DisplayError::Absent { .. })) => {

@@ -59,8 +59,7 @@ fn without_grant(config: &DisplayConfig, size: Option<(u32, u32)>) -> Arc<dyn In
             socket,
             // The portal does not say which monitor it shows.
             output: lumen_input::WlrootsOutput::Sized(size),
-            layout: config.keyboard_layout.clone(),
-            variant: config.keyboard_variant.clone().unwrap_or_default(),
+            keyboard: config.named_keyboard(),
         }),
         None => NoInput::of(NAME),
     }

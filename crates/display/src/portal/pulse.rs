@@ -25,8 +25,9 @@ pub(super) fn of(config: &DisplayConfig) -> Option<Pulse> {
         [only] => pulse::of(only),
         _ => None,
     };
-    let copying =
-        bus::wait(NAME, "the portal's backend", FIND_LIMIT, Copying::find(config)).unwrap_or_default();
+    let copying = bus::wait(NAME, "the portal's backend", FIND_LIMIT, Copying::find(config))
+        .inspect_err(|error| tracing::debug!(%error, "the portal's backend is not watched"))
+        .unwrap_or_default();
     if compositor.is_none() && copying.is_none() {
         return None;
     }

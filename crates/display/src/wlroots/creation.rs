@@ -6,7 +6,7 @@ use super::ipc::{CurrentMode, Ipc, IpcError, Output, quoted};
 use super::layout::{Layout, free_place, place_for};
 use super::removal::{Leaving, PREFIX, Record, claimed, remove_unnamed, run_all, take_away};
 use crate::journal::Entry;
-use crate::{DisplayConfig, SessionEnvironment, Topology, pulse};
+use crate::{DisplayConfig, SessionEnvironment, Topology, pulse, undo};
 use lumen_media::display::SetMode;
 use lumen_media::{DisplayError, Mode, OutputSource, PathReport, VirtualOutput, WaylandTarget, clock};
 use std::collections::HashSet;
@@ -47,10 +47,6 @@ struct Live {
 
 /// For a sway to say what it is when an output is wanted: it may be busy.
 const GREETING: Duration = Duration::from_secs(2);
-
-/// How long after a removal that sway did not carry out it is tried again, and how often.
-const RETRY: Duration = Duration::from_secs(2);
-const RETRIES: u32 = 300;
 
 /// Makes an output at `mode`.
 pub(super) fn create(config: &DisplayConfig, mode: Mode) -> Result<VirtualOutput, DisplayError> {
@@ -218,8 +214,7 @@ impl Making<'_> {
                 desktop: SWAY,
                 socket: self.socket.clone(),
                 output: lumen_input::WlrootsOutput::Named(live.name.clone()),
-                layout: self.config.keyboard_layout.clone(),
-                variant: self.config.keyboard_variant.clone().unwrap_or_default(),
+                keyboard: self.config.named_keyboard(),
             }),
             pulse: pulse::of(&self.socket),
             env: environment(&self.config.session, &live.instance, &self.socket),
@@ -372,44 +367,37 @@ impl Left {
     }
 }
 
-/// Tries again and again, on a thread of its own, until sway answers or is gone, or the host ends: its next start finds
-/// the journal.
-fn retry(place: Place, entry: Option<Entry>) {
-    let name = place.name.clone();
-    let tries = move || {
-        for _ in 0..RETRIES {
-            std::thread::sleep(RETRY);
-            match place.leave() {
-                Left::Stays(error) => tracing::debug!(%error, output = place.name, "still in sway"),
-                left => return left.conclude(&place.name, entry),
-            }
+/// Tries until sway answers or is gone.
+fn retry(place: Place, mut entry: Option<Entry>) {
+    undo::later(format!("the output {} stays in sway", place.name), move || match place.leave() {
+        Left::Stays(error) => {
+            tracing::debug!(%error, output = place.name, "still in sway");
+            false
         }
-        tracing::warn!(output = place.name, "an output stays in sway until the next start");
-    };
-    if let Err(error) = std::thread::Builder::new().name("lumen-undo".into()).spawn(tries) {
-        tracing::warn!(%error, output = name, "an output stays in sway until the next start");
-    }
+        left => {
+            left.conclude(&place.name, entry.take());
+            true
+        }
+    });
 }
 
-/// Removes an output that sway made after it was given up, on a thread of its own: one that was not there `before` and that
-/// nobody has claimed.
+/// Removes an output that sway made after it was given up: one that was not there `before` and that nobody has claimed.
 fn retry_unnamed(state_dir: PathBuf, instance: Instance, before: Layout, entry: Entry) {
-    let tries = move || {
-        for _ in 0..RETRIES {
-            std::thread::sleep(RETRY);
-            // No output of ours is without its name meanwhile.
-            let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
-            let taken = claimed(&state_dir);
-            match remove_unnamed(&instance, &before, &taken) {
-                Ok(()) => return entry.done(),
-                Err(_) if !instance.process.is_alive() => return entry.done(),
-                Err(error) => tracing::debug!(%error, "sway still does not answer"),
+    let mut entry = Some(entry);
+    undo::later("an output that sway may have made too late stays".into(), move || {
+        // No output of ours is without its name meanwhile.
+        let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+        match remove_unnamed(&instance, &before, &claimed(&state_dir)) {
+            Err(error) if instance.process.is_alive() => {
+                tracing::debug!(%error, "sway still does not answer");
+                false
+            }
+            _ => {
+                entry.take().into_iter().for_each(Entry::done);
+                true
             }
         }
-    };
-    if let Err(error) = std::thread::Builder::new().name("lumen-undo".into()).spawn(tries) {
-        tracing::warn!(%error, "no thread to look after an output that sway may still make");
-    }
+    });
 }
 
 /// What an app needs to open there.

@@ -113,6 +113,18 @@ impl Seen {
     }
 }
 
+/// Waits until the pictures say that they have ended.
+pub fn wait_for_the_end(frames: &mut dyn FrameSource, limit: Duration) {
+    let deadline = clock::now() + lumen_lab::patient(limit);
+    loop {
+        match frames.wait_latest(Some(deadline)) {
+            Wait::Closed => return assert!(frames.is_closed()),
+            Wait::Deadline => panic!("the pictures do not end"),
+            Wait::Value(_) | Wait::Nudged => {}
+        }
+    }
+}
+
 /// Looks at pictures until `cards` different test cards were seen, at most for `limit` times the lab's patience.
 pub fn look(frames: &mut dyn FrameSource, cards: usize, limit: Duration) -> Seen {
     let mut seen = Seen::default();

@@ -1,18 +1,18 @@
 //! gamescope with the test card inside, as an X11 program. It needs a render node and udmabuf, so the virtual machine;
 //! there it shows 2 to 5 pictures a second.
 
-use crate::eyes::{self, look};
+use crate::eyes::{self, look, wait_for_the_end};
+use crate::killed;
 use lumen_capture::CaptureConfig;
-use lumen_display::{Chooser, DisplayConfig, DisplayKind, Finding, SessionEnvironment, State};
+use lumen_display::{Chooser, DisplayConfig, DisplayKind, Finding, SessionEnvironment, State, Topology};
 use lumen_lab::{Desktop, Gamescope, GamescopeOptions, Session, wait_for};
-use lumen_media::slot::Wait;
 use lumen_media::{
     AppLaunch, DisplayError, FrameSource, Mode, NodeTarget, OutputSource, PipeWireTarget, RateRequest,
     VirtualDisplay, VirtualOutput, clock,
 };
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -22,9 +22,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// Test cards that have to be seen.
 const CARDS: usize = 5;
 /// The test card as gamescope shows it, sparing the emulated processor.
-const CARD: [&str; 6] = ["--backend", "x11", "--style", "box", "--fps", "4"];
-/// Set in the process that plays a host which gets killed: where the session and the state are.
-const HOST: &str = "LUMEN_TEST_GAMESCOPE_HOST";
+pub const CARD: [&str; 6] = ["--backend", "x11", "--style", "box", "--fps", "4"];
 
 struct Lab {
     session: Session,
@@ -97,7 +95,7 @@ impl Lab {
     }
 }
 
-fn config(runtime_dir: &Path, state: &Path) -> DisplayConfig {
+pub fn config(runtime_dir: &Path, state: &Path) -> DisplayConfig {
     let mut variables = Gamescope::environment();
     // That would mean Game Mode.
     variables.remove("XDG_CURRENT_DESKTOP");
@@ -108,23 +106,12 @@ fn config(runtime_dir: &Path, state: &Path) -> DisplayConfig {
     DisplayConfig { state_dir: state.to_owned(), session, ..DisplayConfig::new(runtime_dir) }
 }
 
-fn create(config: &DisplayConfig, app: &[&str]) -> Result<VirtualOutput, DisplayError> {
+pub fn create(config: &DisplayConfig, app: &[&str]) -> Result<VirtualOutput, DisplayError> {
     let card = eyes::testcard().display().to_string();
     let command = std::iter::once(card.as_str()).chain(app.iter().copied()).map(str::to_owned).collect();
     let launch = AppLaunch { title: "Test card".into(), command, env: Vec::new() };
     let mode = Mode::new(320, 180, 60_000).expect("a mode");
     Chooser::new(DisplayKind::Gamescope, config.clone()).expect("a chooser").create(mode, &launch)
-}
-
-fn wait_for_the_end(frames: &mut dyn FrameSource) {
-    let deadline = clock::now() + lumen_lab::patient(SOON);
-    loop {
-        match frames.wait_latest(Some(deadline)) {
-            Wait::Closed => return assert!(frames.is_closed()),
-            Wait::Deadline => panic!("the pictures do not end"),
-            Wait::Value(_) | Wait::Nudged => {}
-        }
-    }
 }
 
 fn found(config: &DisplayConfig) -> Finding {
@@ -152,7 +139,7 @@ fn vm_the_app_runs_inside_and_is_seen_through_memory_and_dmabufs() {
         assert!(report.format.contains(kind), "{report:?}");
         // It crashes when the viewer leaves in the middle of a picture, so it goes first.
         output.contained_app.as_ref().expect("inside").terminate();
-        wait_for_the_end(frames.as_mut());
+        wait_for_the_end(frames.as_mut(), SOON);
         drop(output);
         lab.assert_clean();
     }
@@ -195,7 +182,7 @@ fn vm_the_node_is_found_by_pipewire_when_the_log_does_not_name_it_and_the_apps_e
     let pid = rustix::process::Pid::from_raw(card.expect("the card runs").0 as i32).expect("a process");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("ours");
     told.recv_timeout(lumen_lab::patient(SOON)).expect("the end of the app is told");
-    wait_for_the_end(frames.as_mut());
+    wait_for_the_end(frames.as_mut(), SOON);
     drop(output);
     lab.assert_clean();
 }
@@ -256,13 +243,7 @@ fn vm_one_that_runs_is_shown_and_left_alone() {
 #[test]
 fn vm_a_killed_host_leaves_nothing() {
     let Some(lab) = Lab::start("gamescope-killed") else { return };
-    let own = std::env::current_exe().expect("the path of this program");
-    let mut command = lab.session.command(own);
-    command.args(["gamescope::plays_a_host_that_is_killed", "--exact", "--nocapture"]);
-    let place = |path: &Path| path.display().to_string();
-    command.env(HOST, format!("{}\n{}", place(lab.session.runtime_dir()), place(lab.state.path())));
-    let host = lab.session.spawn("host", command).expect("a host");
-    host.wait_for_log("the output is there", SOON * 3).expect("an output");
+    let host = killed::host(&lab.session, DisplayKind::Gamescope, lab.state.path(), Topology::Primary);
     wait_for("the app", SOON, || lab.processes().iter().any(|name| name == "testcard").then_some(()))
         .unwrap_or_else(|_| panic!("{:?}", lab.processes()));
     host.signal(rustix::process::Signal::KILL);
@@ -272,16 +253,4 @@ fn vm_a_killed_host_leaves_nothing() {
     assert_eq!(lab.processes(), Vec::<String>::new());
     let journal = fs::read_dir(lab.state.path().join("layout")).into_iter().flatten().count();
     assert_eq!(journal, 0, "the journal has entries");
-}
-
-/// Not a test by itself: the process that `vm_a_killed_host_leaves_nothing` kills.
-#[test]
-fn plays_a_host_that_is_killed() {
-    #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program what to play")]
-    let Ok(told) = std::env::var(HOST) else { return };
-    let (runtime_dir, state) = told.split_once('\n').expect("two folders");
-    let config = config(&PathBuf::from(runtime_dir), &PathBuf::from(state));
-    let _output = create(&config, &CARD).expect("an output");
-    println!("the output is there");
-    std::thread::sleep(SOON * 60);
 }

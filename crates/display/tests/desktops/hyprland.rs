@@ -1,9 +1,9 @@
 //! Hyprland, which needs a KMS card and udev, so the virtual machine.
 
-use crate::eyes::{self, look, wl_outputs};
+use crate::eyes::{self, look, wait_for_the_end, wl_outputs};
+use crate::killed;
 use lumen_display::{Chooser, DisplayConfig, DisplayKind, SessionEnvironment, State, Topology};
 use lumen_lab::{Desktop, Hyprland, HyprlandOptions, Process, Session, wait_for};
-use lumen_media::slot::Wait;
 use lumen_media::{AppLaunch, Mode, OutputSource, VirtualDisplay, VirtualOutput, WaylandTarget, clock};
 use serde_json::Value;
 use std::path::Path;
@@ -14,8 +14,6 @@ use tempfile::TempDir;
 const SOON: Duration = Duration::from_secs(10);
 /// Test cards that have to be seen.
 const CARDS: usize = 5;
-/// Set in the process that plays a host which gets killed: where the session and the state are.
-const HOST: &str = "LUMEN_TEST_HYPRLAND_HOST";
 
 struct Lab {
     session: Session,
@@ -182,13 +180,7 @@ fn vm_a_killed_host_and_a_killed_hyprland_are_got_over() {
     let Some(lab) = Lab::start("hyprland-killed") else { return };
     let before = lab.monitors();
     for topology in [Topology::Exclusive, Topology::Primary] {
-        let own = std::env::current_exe().expect("the path of this program");
-        let mut command = lab.session.command(own);
-        command.args(["hyprland::plays_a_host_that_is_killed", "--exact", "--nocapture"]);
-        let (runtime_dir, state) = (lab.session.runtime_dir().display(), lab.state.path().display());
-        command.env(HOST, format!("{runtime_dir}\n{state}\n{topology:?}"));
-        let host = lab.session.spawn("host", command).expect("a host");
-        host.wait_for_log("the output is there", SOON).expect("an output");
+        let host = killed::host(&lab.session, DisplayKind::Hyprland, lab.state.path(), topology);
         assert_ne!(lab.monitors(), before);
         assert_eq!(lab.journal(), 1);
         host.kill();
@@ -200,14 +192,7 @@ fn vm_a_killed_host_and_a_killed_hyprland_are_got_over() {
     let mut frames =
         eyes::open(OutputSource::Wayland(target(&output)), output.effective_mode, lab.session.runtime_dir());
     lab.hyprland.kill();
-    let deadline = clock::now() + lumen_lab::patient(SOON);
-    loop {
-        match frames.wait_latest(Some(deadline)) {
-            Wait::Closed => break,
-            Wait::Deadline => panic!("the pictures do not end"),
-            Wait::Value(_) | Wait::Nudged => {}
-        }
-    }
+    wait_for_the_end(frames.as_mut(), SOON);
     drop(output);
     assert_eq!(lab.journal(), 0);
     let Err(error) = lab.chooser(Topology::Primary).create(mode(640, 360, 60_000), &AppLaunch::default())
@@ -215,18 +200,4 @@ fn vm_a_killed_host_and_a_killed_hyprland_are_got_over() {
         panic!("nobody is there")
     };
     assert!(error.to_string().contains("hyprland"), "{error}");
-}
-
-/// Not a test by itself: the process that `vm_a_killed_host_and_a_killed_hyprland_are_got_over` kills.
-#[test]
-fn plays_a_host_that_is_killed() {
-    #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program what to play")]
-    let Ok(told) = std::env::var(HOST) else { return };
-    let told: Vec<_> = told.lines().collect();
-    let [runtime_dir, state, topology] = told[..] else { panic!("two folders and a topology") };
-    let topology = if topology == "Exclusive" { Topology::Exclusive } else { Topology::Primary };
-    let chooser = chooser(Path::new(runtime_dir), Path::new(state), topology);
-    let _output = chooser.create(mode(640, 360, 60_000), &AppLaunch::default()).expect("an output");
-    println!("the output is there");
-    std::thread::sleep(SOON * 60);
 }

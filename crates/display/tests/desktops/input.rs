@@ -1,7 +1,7 @@
 //! Input to desktops that show no pictures in the root file system: what is sent to a sink arrives at the test card.
 
 use lumen_display::{DisplayConfig, SessionEnvironment, kwin_input};
-use lumen_lab::{Desktop, Kwin, KwinOptions, Mode, wait_for};
+use lumen_lab::{Desktop, Kwin, KwinOptions, Mode, Sway, SwayOptions, wait_for};
 use lumen_media::{InputEvent, InputSink, TouchPhase};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -113,6 +113,12 @@ fn everything_arrives(sink: &dyn InputSink, card: &mut Card, path: &str, fine_wh
         sink.send(InputEvent::Text(character.into()));
         card.find("typed", |line| line["text"] == character);
     }
+    // In their order, also where two connections share them.
+    sink.send(InputEvent::Text("a東b🎉c".into()));
+    for character in ["a", "東", "b", "🎉", "c"] {
+        let typed = card.find("typed", |_| true)["text"].clone();
+        assert_eq!(typed, character);
+    }
     sink.send(InputEvent::Key { code: 16, pressed: true });
     sink.send(InputEvent::Key { code: 16, pressed: false });
     card.find("typed", |line| line["text"] == "q");
@@ -155,6 +161,45 @@ fn kwin(name: &str, on_bus: bool, path: &str, fine_wheel: bool) {
     card.find("key", |line| line["code"] == 30 && line["state"] == "released");
     card.seen = start;
     card.find("button", |line| line["code"] == 0x110 && line["state"] == "released");
+}
+
+/// Whoever types at the desk has a layout, and keys of a client are keys of that.
+#[test]
+fn the_keyboard_on_sway_has_the_layout_of_the_seat() {
+    let Some(session) = lumen_lab::session_for("sway-layout", &["sway"]) else { return };
+    let sway = Sway::start(&session, &SwayOptions::default()).expect("sway starts");
+    let log = session.runtime_dir().join("input.jsonl");
+    let mut command = session.command(testcard());
+    command.envs(sway.variables()).args(["--style", "static", "--log"]).arg(&log);
+    let _process = session.spawn("testcard", command).expect("the card starts");
+    let mut card = Card { log, seen: 0 };
+    let display = sway.variables()["WAYLAND_DISPLAY"].clone();
+    let keyboard = |keyboard| {
+        lumen_input::wlroots(lumen_input::WlrootsTarget {
+            desktop: "sway",
+            socket: session.runtime_dir().join(&display),
+            output: lumen_input::WlrootsOutput::Sized(None),
+            keyboard,
+        })
+    };
+    let press = |sink: &dyn InputSink| {
+        for pressed in [true, false] {
+            sink.send(InputEvent::Key { code: 21, pressed });
+        }
+    };
+    // What stands for the keyboard at the desk.
+    let desk = keyboard(Some(("de".to_owned(), String::new())));
+    card.find("keyboard_enter", |_| true);
+    press(&*desk);
+    card.find("typed", |line| line["text"] == "z");
+    let client = keyboard(None);
+    press(&*client);
+    card.find("typed", |line| line["text"] == "z");
+    assert_eq!(client.report().fallback, "");
+    // A keyboard that is asked for is another matter.
+    let asked = keyboard(Some(("us".to_owned(), String::new())));
+    press(&*asked);
+    card.find("typed", |line| line["text"] == "y");
 }
 
 #[test]

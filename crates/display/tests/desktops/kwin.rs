@@ -1,12 +1,12 @@
 //! KDE's compositor. What needs its pictures needs OpenGL, and so a DRM render node: those tests are named `vm_…` and run
 //! in the lab's virtual machine; the permission, the layout and the refusals are tested everywhere.
 
-use crate::eyes::{self, Told, look, wl_outputs};
+use crate::eyes::{self, Told, look, wait_for_the_end, wl_outputs};
+use crate::killed;
 use lumen_display::{
     Chooser, DisplayConfig, DisplayKind, Finding, SessionEnvironment, State, Topology, kwin_setup,
 };
 use lumen_lab::{Desktop, Kwin, KwinOptions, KwinRenderer, Session, wait_for};
-use lumen_media::slot::Wait;
 use lumen_media::{
     AppLaunch, DisplayError, Mode, NodeTarget, OutputSource, VirtualDisplay, VirtualOutput, clock,
 };
@@ -17,8 +17,6 @@ use tempfile::TempDir;
 
 /// For anything that must come.
 const SOON: Duration = Duration::from_secs(10);
-/// Set in the process that plays a host which gets killed: where the session and the state are.
-const HOST: &str = "LUMEN_TEST_KWIN_HOST";
 
 struct Lab {
     session: Session,
@@ -444,12 +442,7 @@ fn vm_a_killed_host_leaves_nothing() {
         (Topology::Exclusive, &["Virtual-lumen"][..]),
         (Topology::Primary, &["Virtual-0", "Virtual-1", "Virtual-lumen"]),
     ] {
-        let mut command = lab.session.command(own());
-        command.args(["--exact", "kwin::plays_a_host_that_is_killed", "--nocapture"]);
-        let (runtime_dir, state) = (lab.session.runtime_dir().display(), lab.state.path().display());
-        command.env(HOST, format!("{runtime_dir}\n{state}\n{topology:?}"));
-        let host = lab.session.spawn("host", command).expect("a host");
-        host.wait_for_log("the output is there", SOON).expect("an output");
+        let host = killed::host(&lab.session, DisplayKind::Kwin, lab.state.path(), topology);
         assert_eq!(lab.names(), during);
         assert_ne!(lab.layout(), before);
         assert_eq!(lab.journal().len(), 1);
@@ -461,22 +454,6 @@ fn vm_a_killed_host_leaves_nothing() {
     }
 }
 
-/// Not a test by itself: the process that `vm_a_killed_host_leaves_nothing` kills.
-#[test]
-fn plays_a_host_that_is_killed() {
-    #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program what to play")]
-    let Ok(told) = std::env::var(HOST) else { return };
-    let told: Vec<_> = told.lines().collect();
-    let [runtime_dir, state, topology] = told[..] else { panic!("two folders and a topology") };
-    let topology = if topology == "Exclusive" { Topology::Exclusive } else { Topology::Primary };
-    let bus = ("DBUS_SESSION_BUS_ADDRESS".to_owned(), format!("unix:path={runtime_dir}/bus"));
-    let config = config([bus].into(), Path::new(runtime_dir), Path::new(state), topology);
-    let chooser = Chooser::new(DisplayKind::Kwin, config).expect("a chooser");
-    let _output = chooser.create(mode(640, 360, 60_000), &AppLaunch::default()).expect("an output");
-    println!("the output is there");
-    std::thread::sleep(SOON * 60);
-}
-
 #[test]
 fn vm_a_kwin_that_dies_closes_the_pictures_and_the_next_one_serves() {
     let Some(lab) = Lab::with_pictures("kwin-dies", 1) else { return };
@@ -485,15 +462,7 @@ fn vm_a_kwin_that_dies_closes_the_pictures_and_the_next_one_serves() {
     let _card = lab.testcard("card", &output.env, &[]);
     assert!(look(frames.as_mut(), 2, SOON).cards.len() >= 2);
     lab.kwin.kill();
-    let deadline = clock::now() + lumen_lab::patient(SOON);
-    loop {
-        match frames.wait_latest(Some(deadline)) {
-            Wait::Closed => break,
-            Wait::Deadline => panic!("the pictures do not end"),
-            Wait::Value(_) | Wait::Nudged => {}
-        }
-    }
-    assert!(frames.is_closed());
+    wait_for_the_end(frames.as_mut(), SOON);
     let begun = clock::now();
     drop(output);
     println!("let go of it in {:?}", clock::now().since(begun));

@@ -5,6 +5,7 @@ mod eyes;
 mod gamescope;
 mod hyprland;
 mod input;
+mod killed;
 mod kwin;
 mod mutter;
 mod portal;

@@ -1,6 +1,7 @@
 //! GNOME's compositor: exact modes, pictures, places of monitors and windows, ends of all kinds.
 
-use crate::eyes::{self, Told, look, wl_outputs};
+use crate::eyes::{self, Told, look, wait_for_the_end, wl_outputs};
+use crate::killed;
 use lumen_display::{Chooser, DisplayConfig, DisplayKind, SessionEnvironment, State, Topology};
 use lumen_lab::{Desktop, GnomeShell, Mutter, MutterOptions, Process, Session, wait_for};
 use lumen_media::slot::Wait;
@@ -13,8 +14,6 @@ use zbus::zvariant::OwnedValue;
 
 /// For anything that must come.
 const SOON: Duration = Duration::from_secs(10);
-/// Set in the process that plays a host which gets killed: where the session and the state are.
-const HOST: &str = "LUMEN_TEST_HOST";
 
 struct Lab {
     session: Session,
@@ -329,13 +328,7 @@ fn what_a_killed_host_changed_is_restored_at_the_next_start() {
     let before = users_layout();
     rearrange(&lab.session, &before);
     for topology in [Topology::Primary, Topology::Exclusive] {
-        let own = std::env::current_exe().expect("the path of this program");
-        let mut command = lab.session.command(own);
-        command.args(["--exact", "mutter::plays_a_host_that_is_killed", "--nocapture"]);
-        let (runtime_dir, state) = (lab.session.runtime_dir().display(), lab.state.path().display());
-        command.env(HOST, format!("{runtime_dir}\n{state}\n{topology:?}"));
-        let host = lab.session.spawn("host", command).expect("a host");
-        host.wait_for_log("the output is there", SOON).expect("an output");
+        let host = killed::host(&lab.session, DisplayKind::Mutter, lab.state.path(), topology);
         let during = lab.layout();
         assert_eq!(during.len(), if topology == Topology::Exclusive { 1 } else { 3 }, "{during:?}");
         assert_ne!(during, before);
@@ -351,21 +344,6 @@ fn what_a_killed_host_changed_is_restored_at_the_next_start() {
     }
 }
 
-/// Not a test by itself: the process that `what_a_killed_host_changed_is_restored_at_the_next_start` kills.
-#[test]
-fn plays_a_host_that_is_killed() {
-    #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program what to play")]
-    let Ok(told) = std::env::var(HOST) else { return };
-    let told: Vec<_> = told.lines().collect();
-    let [runtime_dir, state, topology] = told[..] else { panic!("two folders and a topology") };
-    let topology = if topology == "Exclusive" { Topology::Exclusive } else { Topology::Primary };
-    let config = config(runtime_dir, Path::new(state), topology);
-    let chooser = Chooser::new(DisplayKind::Mutter, config).expect("a chooser");
-    let _output = chooser.create(mode(1264, 720, 60_000), &AppLaunch::default()).expect("an output");
-    println!("the output is there");
-    std::thread::sleep(SOON * 6);
-}
-
 #[test]
 fn a_mutter_that_dies_closes_the_pictures_and_the_next_one_serves() {
     let Some(mut lab) = Lab::start("mutter-dies", &[(1280, 720)]) else { return };
@@ -375,14 +353,7 @@ fn a_mutter_that_dies_closes_the_pictures_and_the_next_one_serves() {
     assert!(look(frames.as_mut(), 5, SOON).cards.len() >= 5);
     lab.mutter.kill();
     let killed = clock::now();
-    let deadline = killed + SOON;
-    loop {
-        match frames.wait_latest(Some(deadline)) {
-            Wait::Closed => break,
-            Wait::Deadline => panic!("the pictures do not end"),
-            Wait::Value(_) | Wait::Nudged => {}
-        }
-    }
+    wait_for_the_end(frames.as_mut(), SOON);
     println!("closed {:?} after the kill", clock::now().since(killed));
     drop(card);
     let gone = lab.chooser(Topology::Primary).create(mode(1264, 720, 60_000), &AppLaunch::default());
@@ -520,13 +491,7 @@ fn a_locked_gnome_says_so_and_serves_again_when_unlocked() {
     assert!(seen.cards.len() >= 20, "{seen:?}");
 
     shell.lock().expect("locked");
-    loop {
-        match frames.wait_latest(Some(clock::now() + SOON)) {
-            Wait::Closed => break,
-            Wait::Deadline => panic!("locking ends the session"),
-            Wait::Value(_) | Wait::Nudged => {}
-        }
-    }
+    wait_for_the_end(frames.as_mut(), SOON);
     drop((frames, output.keepalive));
     let error = chooser.create(mode(800, 600, 60_000), &AppLaunch::default()).err().expect("it is locked");
     println!("{error}");

@@ -2,7 +2,8 @@
 
 mod idle;
 
-use crate::eyes::{self, Seen, look};
+use crate::eyes::{self, Seen, look, wait_for_the_end};
+use crate::killed;
 use lumen_capture::{CopyProtocol, open_screencopy};
 use lumen_display::{Chooser, DisplayConfig, DisplayKind, Finding, SessionEnvironment, State, Topology};
 use lumen_lab::{Desktop, Labwc, Process, Session, Sway, SwayOptions, wait_for};
@@ -18,8 +19,6 @@ use tempfile::TempDir;
 
 /// For anything that must come.
 const SOON: Duration = Duration::from_secs(10);
-/// Set in the process that plays a host which gets killed: where the session and the state are.
-const HOST: &str = "LUMEN_TEST_SWAY_HOST";
 
 struct Lab {
     session: Session,
@@ -361,40 +360,19 @@ fn monitors_that_sway_placed_itself_stay_where_they_are() {
 
 #[test]
 fn what_a_killed_host_left_is_removed_at_the_next_start() {
-    for topology in ["primary", "exclusive"] {
+    for topology in [Topology::Primary, Topology::Exclusive] {
         let Some(lab) = Lab::start("sway-killed-host", &[(1280, 720), (1024, 768)]) else { return };
         let before = lab.layout();
-        let own = std::env::current_exe().expect("the path of this program");
-        let mut command = lab.session.command(own);
-        command.args(["--exact", "sway::plays_a_host_that_is_killed", "--nocapture"]);
-        let told =
-            format!("{}\n{}\n{topology}", lab.session.runtime_dir().display(), lab.state.path().display());
-        command.env(HOST, told);
-        let host = lab.session.spawn("host", command).expect("a host");
-        host.wait_for_log("the output is there", SOON).expect("an output");
+        let host = killed::host(&lab.session, DisplayKind::Wlroots, lab.state.path(), topology);
         assert_eq!((lab.layout().len(), lab.journal()), (3, 1));
         // A host that lives keeps its output.
         lab.chooser(Topology::Primary).clean_up();
         assert_eq!((lab.layout().len(), lab.journal()), (3, 1));
         host.kill();
         lab.chooser(Topology::Primary).clean_up();
-        assert_eq!(lab.layout(), before, "{topology}");
+        assert_eq!(lab.layout(), before, "{topology:?}");
         assert_eq!(lab.journal(), 0);
     }
-}
-
-/// Not a test of its own: the host of the test above.
-#[test]
-fn plays_a_host_that_is_killed() {
-    #[expect(clippy::disallowed_methods, reason = "the only way to tell a test program what to play")]
-    let Ok(told) = std::env::var(HOST) else { return };
-    let mut told = told.lines();
-    let (runtime_dir, state) = (told.next().expect("a folder"), told.next().expect("a folder"));
-    let topology = if told.next() == Some("exclusive") { Topology::Exclusive } else { Topology::Primary };
-    let chooser = chooser(Path::new(runtime_dir), Path::new(state), topology);
-    let _output = chooser.create(mode(1264, 720, 60_000), &AppLaunch::default()).expect("an output");
-    println!("the output is there");
-    std::thread::sleep(SOON * 6);
 }
 
 #[test]
@@ -406,7 +384,7 @@ fn a_sway_that_dies_closes_the_pictures_and_the_next_one_serves() {
     let mut frames = pictures(&output);
     check(&look(&mut *frames, 20, SOON), (1264, 720), "before its death");
     lab.sway.kill();
-    ends(&mut *frames);
+    wait_for_the_end(&mut *frames, SOON);
     drop(frames);
     drop(output);
     assert_eq!(lab.journal(), 0, "nothing to restore in a sway that is gone");
@@ -419,19 +397,6 @@ fn a_sway_that_dies_closes_the_pictures_and_the_next_one_serves() {
     check(&look(&mut *pictures(&output), 20, SOON), (1264, 720), "after its return");
 }
 
-/// Waits until the pictures say that they have ended.
-fn ends(frames: &mut dyn FrameSource) {
-    let deadline = soon();
-    loop {
-        match frames.wait_latest(Some(deadline)) {
-            Wait::Closed => break,
-            Wait::Deadline => panic!("the pictures do not end"),
-            Wait::Value(_) | Wait::Nudged => {}
-        }
-    }
-    assert!(frames.is_closed());
-}
-
 #[test]
 fn an_output_that_goes_closes_its_pictures() {
     let Some(lab) = Lab::start("sway-unplugged", &[(1280, 720)]) else { return };
@@ -441,7 +406,7 @@ fn an_output_that_goes_closes_its_pictures() {
         let mut frames = pictures_by(&target(&output), protocol);
         let gone = target(&output);
         lab.sway.run(&format!("output {} unplug", gone.output)).expect("unplugged");
-        ends(&mut *frames);
+        wait_for_the_end(&mut *frames, SOON);
         assert!(open_screencopy(&gone, protocol).is_err());
         drop(output);
         assert_eq!(lab.layout(), before);
@@ -563,5 +528,5 @@ fn a_compositor_with_the_older_protocol_alone_is_captured_too() {
     seen.print("cage by wlr-screencopy");
     assert!(seen.cards.len() >= 20 && seen.colours_are_right());
     cage.kill();
-    ends(&mut *frames);
+    wait_for_the_end(&mut *frames, SOON);
 }

@@ -21,7 +21,8 @@ fn golden_client_frames_open_in_both_modes() {
     assert_eq!(open(Legacy, idr_legacy), Ok(ClientMessage::RequestIdr));
     assert_eq!(open(Legacy, idr_v2), Err(ControlError::Tag));
 
-    let key = Key { code: 0x41, pressed: true, by_layout: false, modifiers: Modifiers::SHIFT };
+    let key =
+        Key { code: 0x41, pressed: true, by_layout: false, on_screen: false, modifiers: Modifiers::SHIFT };
     let expected = Ok(ClientMessage::Input(InputPacket::Key(key)));
     let v2 = "0100260002010000a1e1cfff184170261a09b36657000c2ad8e4e1af4f2833a3470de2997cfca5ad0076";
     let legacy = "01002600020100005a018c0ec2a9fb62aa56da31426df9bf77f944fb443f02e49e29d0d075047d11a736";

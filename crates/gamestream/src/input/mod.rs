@@ -79,6 +79,9 @@ pub struct Key {
     pub pressed: bool,
     /// `code` is in the client's own layout.
     pub by_layout: bool,
+    /// From the keyboard on the screen of iOS, which leaves the high byte of the code empty: the key stands for the
+    /// character that it types on a US keyboard.
+    pub on_screen: bool,
     /// Modifiers held at the client at that moment; a hint, since modifiers are keys of their own too.
     pub modifiers: Modifiers,
 }
@@ -199,11 +202,11 @@ impl InputPacket {
 
 fn key(body: &mut Reader<'_>, pressed: bool) -> Result<InputPacket, InputError> {
     let flags = body.u8()?;
-    // The high byte is 0x80 or 0 and means nothing.
-    let code = body.u16_le()? as u8;
+    let [code, high] = body.u16_le()?.to_le_bytes();
     let modifiers = Modifiers::from_bits(body.u8()?);
     body.skip(2)?;
-    Ok(InputPacket::Key(Key { code, pressed, by_layout: flags & 1 != 0, modifiers }))
+    let by_layout = flags & 1 != 0;
+    Ok(InputPacket::Key(Key { code, pressed, by_layout, on_screen: by_layout && high == 0, modifiers }))
 }
 
 fn text(body: &[u8]) -> Result<InputPacket, InputError> {
@@ -287,6 +290,12 @@ impl Reader<'_> {
     fn f32_le(&mut self) -> Result<f32, InputError> {
         let value = f32::from_le_bytes(self.take()?);
         if value.is_finite() { Ok(value) } else { Err(InputError::Value) }
+    }
+
+    /// A float that the event can do without: 0, which means unknown, for one that is none.
+    fn f32_le_or_0(&mut self) -> Result<f32, InputError> {
+        let value = f32::from_le_bytes(self.take()?);
+        Ok(if value.is_finite() { value } else { 0.0 })
     }
 }
 

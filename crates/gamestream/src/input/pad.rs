@@ -284,7 +284,7 @@ pub(super) fn touch(body: &mut Reader<'_>) -> Result<ControllerTouch, InputError
         pointer: body.u32_le()?,
         x: body.f32_le()?,
         y: body.f32_le()?,
-        pressure: body.f32_le()?,
+        pressure: body.f32_le_or_0()?,
     })
 }
 

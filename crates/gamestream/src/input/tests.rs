@@ -8,7 +8,13 @@ fn bytes(hex: &str) -> Vec<u8> {
 /// The example packets of protocol text §9.2, and what they stand for.
 fn golden() -> Vec<(&'static str, InputPacket)> {
     let key = |pressed, by_layout| {
-        InputPacket::Key(Key { code: 0x41, pressed, by_layout, modifiers: Modifiers::SHIFT })
+        InputPacket::Key(Key {
+            code: 0x41,
+            pressed,
+            by_layout,
+            on_screen: false,
+            modifiers: Modifiers::SHIFT,
+        })
     };
     vec![
         ("0000000a 03000000 00 4180 01 0000", key(true, false)),

@@ -95,19 +95,24 @@ pub enum PenTool {
     Eraser,
 }
 
+/// A place of the picture, which only some events have.
+fn place(body: &mut Reader<'_>, event: TouchEvent) -> Result<(f32, f32), InputError> {
+    match event {
+        TouchEvent::Hover | TouchEvent::Down | TouchEvent::Move => Ok((body.f32_le()?, body.f32_le()?)),
+        _ => Ok((body.f32_le_or_0()?, body.f32_le_or_0()?)),
+    }
+}
+
 pub(super) fn touch(body: &mut Reader<'_>) -> Result<Touch, InputError> {
     let event = TouchEvent::from_wire(body.u8()?)?;
     body.skip(1)?;
     let rotation = rotation(body.u16_le()?);
-    Ok(Touch {
-        event,
-        rotation,
-        pointer: body.u32_le()?,
-        x: body.f32_le()?,
-        y: body.f32_le()?,
-        pressure: body.f32_le()?,
-        contact: (body.f32_le()?, body.f32_le()?),
-    })
+    let pointer = body.u32_le()?;
+    let (x, y) = place(body, event)?;
+    // A pencil that lies flat has a pressure of infinity on iOS.
+    let pressure = body.f32_le_or_0()?;
+    let contact = (body.f32_le_or_0()?, body.f32_le_or_0()?);
+    Ok(Touch { event, rotation, pointer, x, y, pressure, contact })
 }
 
 pub(super) fn pen(body: &mut Reader<'_>) -> Result<Pen, InputError> {
@@ -119,11 +124,12 @@ pub(super) fn pen(body: &mut Reader<'_>) -> Result<Pen, InputError> {
     };
     let buttons = body.u8()?;
     body.skip(1)?;
-    let (x, y, pressure) = (body.f32_le()?, body.f32_le()?, body.f32_le()?);
+    let (x, y) = place(body, event)?;
+    let pressure = body.f32_le_or_0()?;
     let rotation = rotation(body.u16_le()?);
     let tilt = body.u8()?;
     body.skip(1)?;
-    let contact = (body.f32_le()?, body.f32_le()?);
+    let contact = (body.f32_le_or_0()?, body.f32_le_or_0()?);
     Ok(Pen { event, tool, buttons, x, y, pressure, rotation, tilt: (tilt <= 90).then_some(tilt), contact })
 }
 

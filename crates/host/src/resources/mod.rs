@@ -6,6 +6,7 @@ mod gamepads;
 mod outputs;
 mod streams;
 
+pub use gamepads::GamepadsView;
 pub use outputs::{announced_mode, requested_mode};
 
 use crate::apps::RunningApp;
@@ -176,6 +177,7 @@ impl Resources {
             misfits: pipeline.map_or(0, |pipeline| pipeline.misfits()),
             scaled: pipeline.map_or(0, |pipeline| pipeline.scaled()),
             sound: self.sound.view(),
+            gamepads: self.pads.as_ref().map(GamepadsView::of),
             lingering: self.linger_until.is_some(),
             recovering: self.recovery.is_some(),
         }

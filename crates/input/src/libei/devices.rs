@@ -1,14 +1,10 @@
 //! Devices that a server of libei lends: they come, pause, resume and go as it likes.
 
 use super::Place;
-use crate::keyboard::Keyboard;
+use crate::keyboard::{Keyboard, keymap_text};
 use reis::event::{Device, DeviceCapability as Capability, EiEvent};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 
-/// Keymaps larger than this are no keymaps.
-const MAX_KEYMAP: u32 = 4 << 20;
 /// The right and bottom edges belong to the next monitor, and KWin rounds: positions end a logical pixel before them.
 const EDGE: f64 = 1.0;
 
@@ -93,16 +89,9 @@ impl Devices {
 
     fn added(&mut self, device: Device) {
         tracing::debug!(device = device.name(), regions = ?device.regions(), "an input device came");
-        if let Some(keymap) = device.keymap()
-            && keymap.size <= MAX_KEYMAP
-        {
-            let mut bytes = vec![0; keymap.size as usize];
-            let read = keymap.fd.try_clone().and_then(|fd| File::from(fd).read_exact_at(&mut bytes, 0));
-            bytes.retain(|byte| *byte != 0);
-            let text = String::from_utf8(bytes).ok().filter(|_| read.is_ok());
-            if let Some(keyboard) = text.and_then(Keyboard::of_text) {
-                self.keyboard = Some(keyboard);
-            }
+        let told = device.keymap().and_then(|keymap| keymap_text(keymap.fd.try_clone().ok()?, keymap.size));
+        if let Some(keyboard) = told.and_then(Keyboard::of_text) {
+            self.keyboard = Some(keyboard);
         }
         // Whoever knows version 3 waits for this before it resumes the device.
         if device.device().version() >= 3 {

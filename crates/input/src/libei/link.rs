@@ -8,8 +8,10 @@ use reis::event::{Device, EiEvent, EiEventConverter};
 use reis::handshake::{EiHandshaker, HandshakeResp};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// For the greeting.
@@ -43,19 +45,41 @@ impl Link {
 
     /// The next event that has arrived.
     pub fn next_event(&mut self) -> Result<Option<EiEvent>, InputError> {
+        if let Some(event) = self.converter.next_event() {
+            return Ok(Some(event));
+        }
+        self.convert()?;
+        Ok(self.converter.next_event())
+    }
+
+    /// Makes events of what was read.
+    fn convert(&mut self) -> Result<(), InputError> {
         let lost = |cause: String| InputError::Lost { desktop: self.desktop, cause };
-        loop {
-            if let Some(event) = self.converter.next_event() {
-                return Ok(Some(event));
-            }
-            match self.context.pending_event() {
-                Some(PendingRequestResult::Request(request)) => {
+        while let Some(pending) = self.context.pending_event() {
+            match pending {
+                PendingRequestResult::Request(request) => {
                     self.converter.handle_event(request).map_err(|error| lost(error.to_string()))?;
                 }
-                Some(PendingRequestResult::ParseError(error)) => return Err(lost(error.to_string())),
+                PendingRequestResult::ParseError(error) => return Err(lost(error.to_string())),
                 // Of something that is gone already.
-                Some(PendingRequestResult::InvalidObject(_)) => {}
-                None => return Ok(None),
+                PendingRequestResult::InvalidObject(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the server has taken all that was sent; `false` when it has not in time.
+    pub fn settle(&mut self, deadline: Timestamp) -> Result<bool, InputError> {
+        let done = Rc::new(Cell::new(false));
+        let callback = self.converter.connection().connection().sync(1);
+        let told = done.clone();
+        self.converter.add_callback_handler(callback, move |_| told.set(true));
+        loop {
+            self.flush()?;
+            self.wait(None, Some(deadline))?;
+            self.convert()?;
+            if done.get() || clock::now() >= deadline {
+                return Ok(done.get());
             }
         }
     }

@@ -9,15 +9,18 @@ use crate::keymap::{KEY_LEFTCTRL, KEY_LEFTSHIFT, is_modifier};
 use crate::sink::{Applied, Connect, Driver, InputError, start};
 use devices::Devices;
 use link::Link;
-use lumen_media::{InputEvent, InputSink, Timestamp, TouchPhase};
+use lumen_media::{InputEvent, InputSink, Timestamp, TouchPhase, clock};
 use reis::ei;
 use reis::event::DeviceCapability as Capability;
 use std::collections::BTreeSet;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Logical pixels of a notch where scrolling is smooth.
 const SMOOTH_PER_NOTCH: f64 = 10.0;
+/// For what was sent to be taken before another connection says more.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Which part of the desktop is streamed: positions land there.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,15 +133,17 @@ impl Libei {
         })
     }
 
-    /// Handles what the desktop said.
-    fn news(&mut self) -> Result<(), InputError> {
+    /// Handles what the desktop said; whether it said anything.
+    fn news(&mut self) -> Result<bool, InputError> {
+        let mut any = false;
         while let Some(event) = self.link.next_event()? {
+            any = true;
             let lost = self.devices.handle(event, self.link.serial());
             if let Some(cause) = lost {
                 return Err(InputError::Lost { desktop: self.desktop, cause });
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// A key of the client's.
@@ -275,8 +280,15 @@ impl Libei {
                 for code in &held {
                     self.key(*code, false);
                 }
-                // What was typed before must be there first.
-                let _ = self.link.flush();
+                // The typist has a connection of its own: what went by this one must be there first. One that broke is
+                // noticed with the next event.
+                let taken = self.link.settle(clock::now() + SETTLE);
+                if !taken.unwrap_or(false) {
+                    tracing::debug!(
+                        desktop = self.desktop,
+                        "text may come before the keys that were sent before it"
+                    );
+                }
                 let typed = typist(character);
                 for code in held {
                     self.key(code, true);
@@ -345,6 +357,8 @@ impl Driver for Libei {
             InputEvent::PointerAbsolute { x, y } => self.position(*x, *y),
             InputEvent::Touch { id, phase, x, y } => self.touch(*id, *phase, *x, *y),
             InputEvent::Text(text) => self.text(text),
+            // The sink makes a pointer of it.
+            InputEvent::Pen(_) => Applied::Never,
         }
     }
 
@@ -353,8 +367,12 @@ impl Driver for Libei {
     }
 
     fn turn(&mut self, wake: BorrowedFd<'_>, deadline: Option<Timestamp>) -> Result<(), InputError> {
+        // What came while something else was waited for; answers to it are to be flushed first.
+        if self.news()? {
+            return Ok(());
+        }
         self.link.wait(Some(wake), deadline)?;
-        self.news()
+        self.news().map(|_| ())
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Between two messages of one kind to one gamepad. A game that writes more often loses nothing but values in between.
 const INTERVAL: Duration = Duration::from_millis(10);
+/// A rumble that lasts is sent again after this: clients that play one with a length of its own give it 30 s.
+const RUMBLE_AGAIN: Duration = Duration::from_secs(10);
 /// Samples per second that are asked of a motion sensor.
 pub const MOTION_RATE_HZ: u16 = 200;
 
@@ -141,7 +143,7 @@ impl Feedback {
     pub fn due(&self) -> Option<Timestamp> {
         let Abilities { rumble, led, triggers, .. } = self.abilities;
         let due = [
-            self.rumble.due().filter(|_| rumble),
+            self.rumble.due().or(self.rumble_again()).filter(|_| rumble),
             self.led.due().filter(|_| led),
             self.left.due().filter(|_| triggers),
             self.right.due().filter(|_| triggers),
@@ -154,6 +156,9 @@ impl Feedback {
     /// Sends what has changed and may be sent.
     pub fn flush(&mut self, controller: u8, now: Timestamp, send: &mut dyn FnMut(HostMessage)) {
         let controller = u16::from(controller);
+        if self.rumble_again().is_some_and(|at| at <= now) {
+            self.rumble.sent = None;
+        }
         if self.abilities.rumble
             && let Some((low_frequency, high_frequency)) = self.rumble.take(now)
         {
@@ -179,6 +184,20 @@ impl Feedback {
                 send(HostMessage::MotionRequest { controller, rate_hz, sensor });
             }
         }
+    }
+
+    /// When a rumble that lasts is sent again.
+    fn rumble_again(&self) -> Option<Timestamp> {
+        let lasts = self.rumble.wanted == self.rumble.sent && self.rumble.wanted? != (0, 0);
+        (lasts && self.abilities.rumble).then_some(self.rumble.at? + RUMBLE_AGAIN)
+    }
+
+    /// The device is gone, and what games wanted of it: what moves is stopped by the next [`Feedback::flush`].
+    pub fn rest(&mut self) {
+        self.rumble.wanted = self.rumble.wanted.map(|_| (0, 0));
+        self.left.wanted = self.left.wanted.map(|_| RELAXED);
+        self.right.wanted = self.right.wanted.map(|_| RELAXED);
+        self.led.wanted = None;
     }
 
     /// The gamepad goes: what still moves is stopped.

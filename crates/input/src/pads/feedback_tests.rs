@@ -67,6 +67,48 @@ fn only_changes_are_sent_and_the_last_of_a_burst_is_never_lost() {
 }
 
 #[test]
+fn a_rumble_that_lasts_is_sent_again() {
+    let mut feedback = Feedback::new(without_motion());
+    feedback.want(rumble(1, 2));
+    feedback.want(DeviceFeedback::Led([1, 2, 3]));
+    assert_eq!(flush(&mut feedback, 0).len(), 2);
+    for due in [10_000, 20_000, 30_000] {
+        assert_eq!(feedback.due(), Some(at(due)));
+        assert_eq!(flush(&mut feedback, due - 1), []);
+        assert_eq!(flush(&mut feedback, due), [rumbled(1, 2)], "and nothing else");
+    }
+    // Counted from the newest.
+    feedback.want(rumble(3, 0));
+    assert_eq!(flush(&mut feedback, 35_000), [rumbled(3, 0)]);
+    assert_eq!(feedback.due(), Some(at(45_000)));
+    feedback.want(rumble(0, 0));
+    assert_eq!(flush(&mut feedback, 45_000), [rumbled(0, 0)]);
+    assert_eq!(feedback.due(), None, "standing still needs no reminder");
+    // A gamepad without motors is not reminded of them.
+    feedback.want(rumble(1, 2));
+    flush(&mut feedback, 50_000);
+    feedback.can(Abilities::default());
+    assert_eq!(feedback.due(), None);
+    assert_eq!(flush(&mut feedback, 70_000), []);
+}
+
+#[test]
+fn what_games_wanted_of_a_device_ends_with_it() {
+    let mut feedback = Feedback::new(without_motion());
+    feedback.rest();
+    assert_eq!(feedback.due(), None, "nothing moved");
+    feedback.want(rumble(1, 0));
+    feedback.want(DeviceFeedback::Led([1, 2, 3]));
+    feedback.want(DeviceFeedback::Triggers(TriggerEffects { left: Some((1, [1; 10])), right: None }));
+    assert_eq!(flush(&mut feedback, 0).len(), 3);
+    feedback.rest();
+    let effects = TriggerEffects { left: Some(RELAXED), right: None };
+    let freed = HostMessage::AdaptiveTriggers { controller: 3, effects };
+    assert_eq!(flush(&mut feedback, 10), [rumbled(0, 0), freed]);
+    assert_eq!(feedback.due(), None);
+}
+
+#[test]
 fn what_the_client_s_gamepad_lacks_is_not_sent() {
     let mut feedback = Feedback::new(Abilities::UNANNOUNCED);
     feedback.want(DeviceFeedback::Led([1, 2, 3]));

@@ -4,6 +4,7 @@
 
 use super::feedback::{Abilities, DeviceFeedback, Feedback};
 use super::kind::{PadChoice, PadKind};
+use super::presence::{PadView, PlugError, Plugged, Presence};
 use super::report::{FINGERS, Finger, PadReport};
 use lumen_gamestream::control::{HostMessage, MotionSensor};
 use lumen_gamestream::input::{
@@ -57,8 +58,11 @@ impl PadPacket {
 
 /// Where gamepads are plugged in.
 pub trait Devices {
-    /// Plugs one in, untouched; gives what it became, which may be the next best thing. `None`: it cannot be had.
-    fn plug(&mut self, number: u8, kind: PadKind) -> Option<PadKind>;
+    /// Plugs one in, untouched; gives what it became, which may be the next best thing.
+    ///
+    /// # Errors
+    /// It cannot be had now.
+    fn plug(&mut self, number: u8, kind: PadKind) -> Result<Plugged, PlugError>;
     /// Pulls it out.
     fn unplug(&mut self, number: u8);
     /// It looks like this now.
@@ -70,7 +74,8 @@ pub trait Devices {
 pub struct PadCounts {
     /// Plugged in now.
     pub pads: usize,
-    /// Packets for gamepads that do not exist, or that could not be had.
+    /// Packets for gamepads that do not exist, or have no device at the time. Of the latter the state that they left is
+    /// shown as soon as there is one.
     pub homeless: u64,
 }
 
@@ -80,14 +85,18 @@ pub struct Manager {
     choice: PadChoice,
     pads: [Option<Pad>; MAX_PADS],
     homeless: u64,
+    /// Something changed since [`Manager::news`] was called last.
+    changed: bool,
 }
 
 #[derive(Debug)]
 struct Pad {
-    /// What was asked for; it became `actual`, or nothing.
+    /// What was asked for.
     kind: PadKind,
-    actual: Option<PadKind>,
-    capabilities: PadCapabilities,
+    presence: Presence,
+    /// Its newest introduction.
+    arrival: Option<ControllerArrival>,
+    /// What the client last said of it, whether there is a device that shows it or not.
     report: PadReport,
     /// Pointer of the finger at the same place in the report.
     pointers: [u32; FINGERS],
@@ -105,6 +114,7 @@ impl Manager {
     pub fn handle(
         &mut self,
         packet: &PadPacket,
+        now: Timestamp,
         devices: &mut dyn Devices,
         send: &mut dyn FnMut(HostMessage),
     ) {
@@ -114,11 +124,11 @@ impl Manager {
             return;
         }
         match packet {
-            PadPacket::Arrival(arrival) => self.arrived(arrival, devices, send),
+            PadPacket::Arrival(arrival) => self.arrived(arrival, now, devices, send),
             PadPacket::State(state) if !state.is_present() => self.remove(number, devices, send),
             PadPacket::State(state) => {
                 if self.pad(number).is_none() {
-                    self.plug(number, None, devices);
+                    self.plug(number, None, now, devices);
                 }
                 self.change(number, devices, |pad| {
                     pad.report.take(state);
@@ -141,6 +151,27 @@ impl Manager {
         }
     }
 
+    /// A gamepad's device failed and is gone; it is tried again. True if it is the first that failed in a row.
+    pub fn lost(&mut self, number: u8, cause: PlugError, now: Timestamp) -> bool {
+        let Some(pad) = self.pad(number) else { return false };
+        pad.feedback.rest();
+        let first = pad.presence.lost(cause, now);
+        self.changed = true;
+        first
+    }
+
+    /// Tries again what has no device, when its time has come.
+    pub fn retry(&mut self, now: Timestamp, devices: &mut dyn Devices) {
+        for (number, pad) in (0u8..).zip(&mut self.pads) {
+            if let Some(pad) = pad
+                && pad.presence.retry_at().is_some_and(|at| at <= now)
+            {
+                pad.retry(number, now, devices);
+                self.changed = true;
+            }
+        }
+    }
+
     /// Sends what is due of the feedback.
     pub fn flush(&mut self, now: Timestamp, send: &mut dyn FnMut(HostMessage)) {
         for (number, pad) in (0u8..).zip(&mut self.pads) {
@@ -150,9 +181,10 @@ impl Manager {
         }
     }
 
-    /// When [`Manager::flush`] has something to send.
+    /// When [`Manager::flush`] has something to send, or [`Manager::retry`] something to try.
     pub fn due(&self) -> Option<Timestamp> {
-        self.pads.iter().flatten().filter_map(|pad| pad.feedback.due()).min()
+        let pads = self.pads.iter().flatten();
+        pads.flat_map(|pad| [pad.feedback.due(), pad.presence.retry_at()]).flatten().min()
     }
 
     /// Another connection of the client takes over: it knows nothing of what was sent before.
@@ -164,12 +196,10 @@ impl Manager {
 
     /// Lets go of every button, stick and finger.
     pub fn release_all(&mut self, devices: &mut dyn Devices) {
-        for number in 0..MAX_PADS as u8 {
-            if self.pad(number).is_some() {
-                self.change(number, devices, |pad| {
-                    pad.report.release();
-                    true
-                });
+        for (number, pad) in (0u8..).zip(&mut self.pads) {
+            if let Some(pad) = pad {
+                pad.report.release();
+                pad.show(number, devices);
             }
         }
     }
@@ -183,8 +213,18 @@ impl Manager {
 
     /// Counters.
     pub fn counts(&self) -> PadCounts {
-        let pads = self.pads.iter().flatten().filter(|pad| pad.actual.is_some()).count();
+        let pads = self.pads.iter().flatten().filter(|pad| pad.presence.kind().is_some()).count();
         PadCounts { pads, homeless: self.homeless }
+    }
+
+    /// All gamepads, if anything about them changed since the last call.
+    pub fn news(&mut self) -> Option<Vec<PadView>> {
+        let pads = (0u8..).zip(&self.pads).filter_map(|(number, pad)| {
+            let pad = pad.as_ref()?;
+            let reason = pad.presence.reason().map(ToString::to_string);
+            Some(PadView { number, requested: pad.kind, effective: pad.presence.kind(), reason })
+        });
+        std::mem::take(&mut self.changed).then(|| pads.collect())
     }
 
     fn pad(&mut self, number: u8) -> Option<&mut Pad> {
@@ -196,69 +236,102 @@ impl Manager {
     fn arrived(
         &mut self,
         arrival: &ControllerArrival,
+        now: Timestamp,
         devices: &mut dyn Devices,
         send: &mut dyn FnMut(HostMessage),
     ) {
-        let kind = self.choice.kind(Some(arrival));
-        match self.pad(arrival.controller) {
-            Some(pad) if pad.kind == kind && pad.actual.is_some() => {
-                pad.capabilities = arrival.capabilities;
-                pad.feedback.can(pad.abilities(arrival));
-                pad.feedback.forget_sent();
+        let (number, kind) = (arrival.controller, self.choice.kind(Some(arrival)));
+        match self.pad(number).filter(|pad| pad.kind == kind) {
+            Some(pad) => {
+                pad.arrival = Some(*arrival);
+                if pad.presence.kind().is_some() {
+                    pad.introduce();
+                } else {
+                    pad.retry(number, now, devices);
+                    self.changed = true;
+                }
             }
-            _ => {
-                self.remove(arrival.controller, devices, send);
-                self.plug(arrival.controller, Some(arrival), devices);
+            None => {
+                self.remove(number, devices, send);
+                self.plug(number, Some(arrival), now, devices);
             }
         }
     }
 
-    fn plug(&mut self, number: u8, arrival: Option<&ControllerArrival>, devices: &mut dyn Devices) {
+    fn plug(
+        &mut self,
+        number: u8,
+        arrival: Option<&ControllerArrival>,
+        now: Timestamp,
+        devices: &mut dyn Devices,
+    ) {
         let kind = self.choice.kind(arrival);
         let mut pad = Pad {
             kind,
-            // Kept as absent too, so that it is not tried again with every packet.
-            actual: devices.plug(number, kind),
-            capabilities: arrival.map(|arrival| arrival.capabilities).unwrap_or_default(),
+            // Kept without a device too, so that it is not tried again with every packet.
+            presence: Presence::new(devices.plug(number, kind), now),
+            arrival: arrival.copied(),
             report: PadReport::default(),
             pointers: [0; FINGERS],
             next_finger: 0,
             feedback: Feedback::default(),
         };
-        pad.feedback = Feedback::new(match arrival {
-            Some(arrival) => pad.abilities(arrival),
-            None => Abilities::UNANNOUNCED,
-        });
+        pad.feedback = Feedback::new(pad.abilities());
         if let Some(slot) = self.pads.get_mut(usize::from(number)) {
             *slot = Some(pad);
+            self.changed = true;
         }
     }
 
     fn remove(&mut self, number: u8, devices: &mut dyn Devices, send: &mut dyn FnMut(HostMessage)) {
         let Some(mut pad) = self.pads.get_mut(usize::from(number)).and_then(Option::take) else { return };
-        if pad.actual.is_some() {
+        if pad.presence.kind().is_some() {
             devices.unplug(number);
-            pad.feedback.stop(number, send);
         }
+        pad.feedback.stop(number, send);
+        self.changed = true;
     }
 
     /// Changes a gamepad's state, and shows it if `change` says that it did.
     fn change(&mut self, number: u8, devices: &mut dyn Devices, change: impl FnOnce(&mut Pad) -> bool) {
-        match self.pad(number) {
-            Some(pad) if pad.actual.is_some() => {
-                if change(pad) {
-                    let report = pad.report;
-                    devices.update(number, &report);
-                }
-            }
-            _ => self.homeless += 1,
+        let Some(pad) = self.pad(number) else {
+            self.homeless += 1;
+            return;
+        };
+        if change(pad) {
+            pad.show(number, devices);
+        }
+        if pad.presence.kind().is_none() {
+            self.homeless += 1;
         }
     }
 }
 
 impl Pad {
-    fn abilities(&self, arrival: &ControllerArrival) -> Abilities {
-        let Some(actual) = self.actual else { return Abilities::default() };
+    /// Another attempt. Games find the device in the state in which the client's gamepad is by now.
+    fn retry(&mut self, number: u8, now: Timestamp, devices: &mut dyn Devices) {
+        self.presence.tried(devices.plug(number, self.kind), now);
+        if self.presence.kind().is_some() {
+            self.introduce();
+            self.show(number, devices);
+        }
+    }
+
+    /// The client's gamepad, or the device, is another than before: all is said again that it is to know.
+    fn introduce(&mut self) {
+        self.feedback.can(self.abilities());
+        self.feedback.forget_sent();
+    }
+
+    fn show(&self, number: u8, devices: &mut dyn Devices) {
+        if self.presence.kind().is_some() {
+            devices.update(number, &self.report);
+        }
+    }
+
+    fn abilities(&self) -> Abilities {
+        let Some(actual) = self.presence.kind() else { return Abilities::default() };
+        let Some(arrival) = &self.arrival else { return Abilities::UNANNOUNCED };
         // There is no capability bit for it: PlayStation gamepads may have it, and clients know whether theirs does.
         let adaptive = actual == PadKind::DualSense && arrival.kind == ControllerKind::PlayStation;
         Abilities::of(arrival.capabilities, adaptive, actual.has_motion())
@@ -309,7 +382,9 @@ impl Pad {
     /// Where a finger is on the one touchpad that games see: two small ones lie side by side.
     fn place(&self, touch: &ControllerTouch) -> (f32, f32) {
         let (x, y) = (touch.x.clamp(0.0, 1.0), touch.y.clamp(0.0, 1.0));
-        if !self.capabilities.contains(PadCapabilities::TWO_TOUCHPADS) {
+        let two =
+            self.arrival.is_some_and(|arrival| arrival.capabilities.contains(PadCapabilities::TWO_TOUCHPADS));
+        if !two {
             return (x, y);
         }
         (if touch.touchpad == 0 { x / 2.0 } else { 0.5 + x / 2.0 }, y)

@@ -2,11 +2,14 @@ use super::*;
 use lumen_gamestream::input::{BatteryState, Buttons};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
 
 /// Devices that remember what happened to them, and complain about what must not.
 #[derive(Default)]
 struct Shelf {
     devices: BTreeMap<u8, (PadKind, PadReport)>,
+    /// Attempts.
     plugged: usize,
     out_of_order: bool,
     /// Nothing can be plugged in.
@@ -16,14 +19,15 @@ struct Shelf {
 }
 
 impl Devices for Shelf {
-    fn plug(&mut self, number: u8, kind: PadKind) -> Option<PadKind> {
-        let kind = if self.plain { kind.without_hid() } else { kind };
+    fn plug(&mut self, number: u8, requested: PadKind) -> Result<Plugged, PlugError> {
+        let kind = if self.plain { requested.without_hid() } else { requested };
         self.plugged += 1;
         if self.broken {
-            return None;
+            return Err(PlugError::Input(io::ErrorKind::NotFound.into()));
         }
         assert!(self.devices.insert(number, (kind, PadReport::default())).is_none(), "{number} is in use");
-        Some(kind)
+        let fallback = (kind != requested).then(|| PlugError::Hid(io::ErrorKind::PermissionDenied.into()));
+        Ok(Plugged { kind, fallback })
     }
 
     fn unplug(&mut self, number: u8) {
@@ -64,6 +68,7 @@ fn touch(event: TouchEvent, pointer: u32, x: f32) -> PadPacket {
 }
 
 struct Rig {
+    now: Timestamp,
     manager: Manager,
     shelf: Shelf,
     sent: Vec<HostMessage>,
@@ -71,17 +76,35 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        Self { manager: Manager::new(PadChoice::Auto), shelf: Shelf::default(), sent: Vec::new() }
+        Self {
+            now: Timestamp::from_nanos(1_000_000_000_000),
+            manager: Manager::new(PadChoice::Auto),
+            shelf: Shelf::default(),
+            sent: Vec::new(),
+        }
     }
 
     fn handle(&mut self, packet: PadPacket) {
-        self.manager.handle(&packet, &mut self.shelf, &mut |message| self.sent.push(message));
+        self.manager.handle(&packet, self.now, &mut self.shelf, &mut |message| self.sent.push(message));
     }
 
     fn flush(&mut self) -> Vec<HostMessage> {
-        let far = Timestamp::from_nanos(u64::MAX / 2);
-        self.manager.flush(far, &mut |message| self.sent.push(message));
+        // Longer than feedback waits.
+        self.now = self.now + Duration::from_millis(50);
+        self.manager.flush(self.now, &mut |message| self.sent.push(message));
         std::mem::take(&mut self.sent)
+    }
+
+    /// Lets time pass; what is due is tried again.
+    fn wait(&mut self, milliseconds: u64) {
+        self.now = self.now + Duration::from_millis(milliseconds);
+        self.manager.retry(self.now, &mut self.shelf);
+    }
+
+    /// A device fails; says whether it is the first in a row, or `None` when there is none.
+    fn lose(&mut self, number: u8) -> Option<bool> {
+        self.shelf.devices.remove(&number)?;
+        Some(self.manager.lost(number, PlugError::Failed(io::ErrorKind::BrokenPipe.into()), self.now))
     }
 
     fn kinds(&self) -> Vec<(u8, PadKind)> {
@@ -136,7 +159,7 @@ fn a_second_introduction_keeps_the_device_unless_it_must_be_another() {
 }
 
 #[test]
-fn what_cannot_be_had_is_tried_once_and_again_when_it_arrives_again() {
+fn what_cannot_be_had_is_not_tried_with_every_packet_but_when_it_arrives_again() {
     let mut rig = Rig::new();
     rig.shelf.broken = true;
     for _ in 0..5 {
@@ -149,6 +172,125 @@ fn what_cannot_be_had_is_tried_once_and_again_when_it_arrives_again() {
     rig.handle(state(0, 1, 0x2000));
     assert_eq!(rig.kinds(), [(0, PadKind::Xbox360)]);
     assert_eq!(rig.shelf.devices[&0].1.buttons, Buttons::B);
+    assert_eq!(rig.manager.due(), None);
+}
+
+#[test]
+fn what_cannot_be_had_is_tried_after_longer_and_longer_pauses() {
+    let mut rig = Rig::new();
+    rig.shelf.broken = true;
+    rig.handle(arrival(0, ControllerKind::PlayStation, 0xff));
+    for (attempts, pause) in (1..).zip([1000, 2000, 5000, 30_000, 30_000]) {
+        assert_eq!(rig.manager.due(), Some(rig.now + Duration::from_millis(pause)));
+        rig.wait(pause - 1);
+        assert_eq!(rig.shelf.plugged, attempts);
+        rig.wait(1);
+        assert_eq!(rig.shelf.plugged, attempts + 1);
+    }
+    assert_eq!(rig.flush(), [], "nothing is asked for a gamepad that is not there");
+    rig.handle(state(0, 1, 0x1000));
+    let battery = Battery { controller: 0, state: BatteryState::Charging, percent: Some(80) };
+    rig.handle(PadPacket::Battery(battery));
+    rig.shelf.broken = false;
+    rig.wait(30_000);
+    let (kind, report) = rig.shelf.devices[&0];
+    assert_eq!((kind, report.buttons, report.battery.1), (PadKind::DualSense, Buttons::A, Some(80)));
+    assert_eq!(rig.flush().len(), 2, "both sensors");
+    assert_eq!(rig.manager.counts(), PadCounts { pads: 1, homeless: 2 });
+    assert_eq!(rig.manager.due(), None);
+}
+
+#[test]
+fn what_was_let_go_meanwhile_is_not_held_when_it_is_there() {
+    let mut rig = Rig::new();
+    rig.shelf.broken = true;
+    rig.handle(state(0, 1, 0x1000));
+    rig.handle(touch(TouchEvent::Down, 70, 0.1));
+    rig.manager.release_all(&mut rig.shelf);
+    assert_eq!(rig.manager.counts().homeless, 2, "letting go is no packet");
+    rig.shelf.broken = false;
+    rig.wait(1000);
+    assert_eq!(rig.shelf.devices[&0].1, PadReport::default());
+    // One that goes before it came is forgotten.
+    rig.shelf.broken = true;
+    rig.handle(state(1, 2, 0));
+    rig.handle(state(1, 0, 0));
+    assert_eq!(rig.manager.due(), None);
+}
+
+#[test]
+fn a_device_that_fails_comes_back_as_it_is_by_then() {
+    let mut rig = Rig::new();
+    rig.handle(arrival(0, ControllerKind::PlayStation, 0xff));
+    rig.handle(state(0, 1, 0x1000));
+    let asked = rig.flush();
+    let rumble =
+        |low_frequency, high_frequency| HostMessage::Rumble { controller: 0, low_frequency, high_frequency };
+    rig.manager.feedback(0, DeviceFeedback::Rumble { low_frequency: 1, high_frequency: 2 });
+    assert_eq!(rig.flush(), [rumble(1, 2)]);
+    assert_eq!(rig.lose(0), Some(true));
+    assert_eq!(rig.manager.counts().pads, 0);
+    assert_eq!(rig.flush(), [rumble(0, 0)], "no game is there to stop it");
+    rig.handle(state(0, 1, 0x2000));
+    rig.wait(1000);
+    assert_eq!(rig.shelf.devices[&0].1.buttons, Buttons::B);
+    let again = rig.flush();
+    assert!(asked.iter().all(|message| again.contains(message)), "{again:?}");
+    // It goes while it is not there.
+    assert_eq!(rig.lose(0), Some(false));
+    rig.handle(state(0, 0, 0));
+    assert_eq!(rig.manager.due(), None);
+    assert_eq!(rig.manager.news(), Some(vec![]));
+    // Nobody knows it any longer.
+    assert!(!rig.manager.lost(0, PlugError::Failed(io::ErrorKind::BrokenPipe.into()), rig.now));
+}
+
+#[test]
+fn one_that_fails_as_soon_as_it_is_there_is_tried_less_and_less() {
+    let mut rig = Rig::new();
+    rig.handle(state(0, 1, 0));
+    for (attempts, pause) in (1..).zip([1000, 2000, 5000, 30_000, 30_000]) {
+        assert_eq!(rig.lose(0), Some(attempts == 1));
+        rig.wait(pause - 1);
+        assert_eq!(rig.shelf.plugged, attempts);
+        rig.wait(1);
+        assert_eq!(rig.shelf.plugged, attempts + 1);
+    }
+    // That it lasted ends the row.
+    rig.wait(30_000);
+    assert_eq!(rig.lose(0), Some(true));
+    rig.wait(1000);
+    assert_eq!(rig.kinds(), [(0, PadKind::Xbox360)]);
+}
+
+#[test]
+fn the_status_hears_what_became_of_what_was_asked_for() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.manager.news(), None);
+    rig.handle(arrival(0, ControllerKind::PlayStation, 0xff));
+    rig.shelf.plain = true;
+    rig.handle(arrival(1, ControllerKind::PlayStation, 0xff));
+    rig.shelf.broken = true;
+    rig.handle(state(2, 0b111, 0));
+    let view = rig.manager.news().expect("it changed");
+    let kinds: Vec<_> = view.iter().map(|pad| (pad.number, pad.requested, pad.effective)).collect();
+    let (dualsense, xbox) = (PadKind::DualSense, PadKind::XboxOne);
+    let expected = [(0, dualsense, Some(dualsense)), (1, dualsense, Some(xbox)), (2, PadKind::Xbox360, None)];
+    assert_eq!(kinds, expected);
+    let reason = |view: &[PadView], at: usize| view[at].reason.clone().unwrap_or_default();
+    assert_eq!(view[0].reason, None);
+    assert!(reason(&view, 1).starts_with("/dev/uhid"), "{view:?}");
+    assert!(reason(&view, 2).starts_with("/dev/uinput"), "{view:?}");
+    rig.handle(state(0, 0b111, 1));
+    assert_eq!(rig.manager.news(), None, "nothing changed");
+    rig.lose(0);
+    let view = rig.manager.news().expect("it changed");
+    assert_eq!(view[0].effective, None);
+    assert!(reason(&view, 0).starts_with("its device failed"), "{view:?}");
+    rig.shelf.broken = false;
+    rig.wait(1000);
+    let view = rig.manager.news().expect("it changed");
+    assert_eq!((view[2].effective, &view[2].reason), (Some(PadKind::Xbox360), &None));
 }
 
 #[test]
@@ -201,7 +343,7 @@ fn feedback_goes_back_under_the_pad_s_number_and_ends_with_it() {
         |low_frequency, high_frequency| HostMessage::Rumble { controller: 2, low_frequency, high_frequency };
     let led = HostMessage::Led { controller: 2, rgb: [1, 2, 3] };
     assert_eq!(rig.flush(), [rumble(1, 2), led]);
-    assert_eq!(rig.manager.due(), None);
+    assert_eq!(rig.manager.due(), Some(rig.now + Duration::from_secs(10)), "the rumble again");
     rig.manager.reconnected();
     assert_eq!(rig.flush(), [rumble(1, 2), led], "another connection knows nothing");
     rig.handle(state(2, 0, 0));
@@ -261,7 +403,54 @@ fn any_packet() -> impl Strategy<Value = PadPacket> {
     ]
 }
 
+#[derive(Clone, Debug)]
+enum Op {
+    Packet(PadPacket),
+    Broken(bool),
+    Lose(u8),
+    Wait(u64),
+    Release,
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => any_packet().prop_map(Op::Packet),
+        1 => any::<bool>().prop_map(Op::Broken),
+        1 => (0u8..16).prop_map(Op::Lose),
+        1 => (0u64..40_000).prop_map(Op::Wait),
+        1 => Just(Op::Release),
+    ]
+}
+
 proptest! {
+    /// Beside one whose devices come and fail, a twin with the same packets whose devices always work: when all is well
+    /// again, games see the same.
+    #[test]
+    fn nothing_of_a_failure_lasts(ops in prop::collection::vec(any_op(), 0..120)) {
+        let (mut rig, mut twin) = (Rig::new(), Rig::new());
+        for op in ops {
+            match op {
+                Op::Packet(packet) => {
+                    rig.handle(packet);
+                    twin.handle(packet);
+                }
+                Op::Broken(broken) => rig.shelf.broken = broken,
+                Op::Lose(number) => _ = rig.lose(number),
+                Op::Wait(milliseconds) => rig.wait(milliseconds),
+                Op::Release => {
+                    rig.manager.release_all(&mut rig.shelf);
+                    twin.manager.release_all(&mut twin.shelf);
+                }
+            }
+            prop_assert_eq!(rig.manager.counts().pads, rig.shelf.devices.len());
+            prop_assert!(rig.shelf.devices.iter().all(|(number, shown)| twin.shelf.devices.get(number) == Some(shown)));
+        }
+        rig.shelf.broken = false;
+        rig.wait(30_000);
+        prop_assert_eq!(&rig.shelf.devices, &twin.shelf.devices);
+        prop_assert!(!rig.shelf.out_of_order);
+    }
+
     /// A model of the lifecycle beside the manager: devices exist exactly for the numbers whose newest own packet had
     /// their bit, and everything shown is in range.
     #[test]

@@ -10,6 +10,7 @@ mod inbox;
 mod kind;
 mod manager;
 mod plugs;
+mod presence;
 mod report;
 mod rumble;
 mod uinput;
@@ -20,6 +21,7 @@ pub use inbox::PadInput;
 pub use kind::{PadChoice, PadKind};
 pub use manager::{Devices, MAX_PADS, Manager, PadCounts, PadPacket};
 pub use plugs::{Access, access};
+pub use presence::{PadView, PlugError, Plugged};
 pub use report::{Finger, PadReport};
 pub use worker::{Pads, PadsConfig};
 

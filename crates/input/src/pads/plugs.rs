@@ -6,6 +6,7 @@ use super::hid::dualshock4::DualShock4;
 use super::hid::{self, Model, uhid};
 use super::kind::PadKind;
 use super::manager::{Devices, MAX_PADS};
+use super::presence::{PlugError, Plugged};
 use super::report::PadReport;
 use super::{PadMark, uinput};
 use lumen_media::{Timestamp, clock};
@@ -79,7 +80,9 @@ impl Device {
 pub struct Plugs {
     owner: String,
     devices: [Option<Device>; MAX_PADS],
-    /// What was said already: the causes are the same for every gamepad.
+    /// Why a device is gone that nobody unplugged.
+    lost: [Option<io::Error>; MAX_PADS],
+    /// What was said already, and is still so: the causes are the same for every gamepad.
     said_no_hid: bool,
     said_no_input: bool,
 }
@@ -87,7 +90,13 @@ pub struct Plugs {
 impl Plugs {
     /// None yet; `owner` marks them.
     pub fn new(owner: String) -> Self {
-        Self { owner, devices: Default::default(), said_no_hid: false, said_no_input: false }
+        Self {
+            owner,
+            devices: Default::default(),
+            lost: Default::default(),
+            said_no_hid: false,
+            said_no_input: false,
+        }
     }
 
     /// What to wait for.
@@ -97,7 +106,7 @@ impl Plugs {
 
     /// Answers what games asked.
     pub fn serve(&mut self, now: Timestamp, mut feedback: impl FnMut(u8, DeviceFeedback)) {
-        self.each("reading", |number, device| device.serve(now, &mut |said| feedback(number, said)));
+        self.each(|number, device| device.serve(now, &mut |said| feedback(number, said)));
     }
 
     /// Lets time pass; says when it has to again.
@@ -107,7 +116,7 @@ impl Plugs {
         mut feedback: impl FnMut(u8, DeviceFeedback),
     ) -> Option<Timestamp> {
         let mut next: Option<Timestamp> = None;
-        self.each("reporting", |number, device| {
+        self.each(|number, device| {
             let due = device.turn(now, &mut |said| feedback(number, said))?;
             next = [next, due].into_iter().flatten().min();
             Ok(())
@@ -115,12 +124,18 @@ impl Plugs {
         next
     }
 
+    /// Which devices failed since the last call, and why; they are pulled out already.
+    pub fn take_lost(&mut self) -> impl Iterator<Item = (u8, PlugError)> {
+        let lost = (0u8..).zip(&mut self.lost);
+        lost.filter_map(|(number, lost)| Some((number, PlugError::Failed(lost.take()?))))
+    }
+
     /// Calls `each` with every device; one that fails is void, and pulled out so that nobody waits for it in a circle.
-    fn each(&mut self, what: &str, mut each: impl FnMut(u8, &mut Device) -> io::Result<()>) {
-        for (number, slot) in (0u8..).zip(&mut self.devices) {
+    fn each(&mut self, mut each: impl FnMut(u8, &mut Device) -> io::Result<()>) {
+        for ((number, slot), lost) in (0u8..).zip(&mut self.devices).zip(&mut self.lost) {
             let Some(device) = slot else { continue };
             if let Err(error) = each(number, device) {
-                tracing::warn!(number, %error, "a gamepad's device failed while {what}; it is gone until the client plugs it in again");
+                *lost = Some(error);
                 *slot = None;
             }
         }
@@ -139,50 +154,58 @@ impl Plugs {
 }
 
 impl Devices for Plugs {
-    fn plug(&mut self, number: u8, kind: PadKind) -> Option<PadKind> {
-        let mut kind = kind;
-        let mut opened = self.open(number, kind);
-        if let (Err(error), true) = (&opened, kind.is_hid()) {
-            let instead = kind.without_hid();
-            if !std::mem::replace(&mut self.said_no_hid, true) {
-                tracing::warn!(
-                    %error,
-                    "no {kind} without /dev/uhid, so gamepads become {instead}: without touchpad, motion and light. {REMEDY}"
-                );
-            }
-            kind = instead;
-            opened = self.open(number, kind);
-        }
-        match opened {
-            Ok(device) => {
-                tracing::info!(number, %kind, "gamepad plugged in");
-                *self.devices.get_mut(usize::from(number))? = Some(device);
-                Some(kind)
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.said_no_input, true) {
-                    tracing::warn!(%error, "no gamepads: /dev/uinput cannot be used. {REMEDY}");
+    fn plug(&mut self, number: u8, kind: PadKind) -> Result<Plugged, PlugError> {
+        let (mut plugged, mut opened) = (Plugged { kind, fallback: None }, self.open(number, kind));
+        if kind.is_hid() {
+            match opened {
+                Ok(_) => self.said_no_hid = false,
+                Err(error) => {
+                    let instead = kind.without_hid();
+                    if !std::mem::replace(&mut self.said_no_hid, true) {
+                        tracing::warn!(
+                            %error,
+                            "no {kind} without /dev/uhid, so gamepads become {instead}: without touchpad, motion and light. {REMEDY}"
+                        );
+                    }
+                    plugged = Plugged { kind: instead, fallback: Some(PlugError::Hid(error)) };
+                    opened = self.open(number, instead);
                 }
-                None
             }
         }
+        let device = opened.map_err(|error| {
+            if !std::mem::replace(&mut self.said_no_input, true) {
+                tracing::warn!(%error, "no gamepads: /dev/uinput cannot be used; it is tried again. {REMEDY}");
+            }
+            PlugError::Input(error)
+        })?;
+        if !plugged.kind.is_hid() {
+            self.said_no_input = false;
+        }
+        tracing::info!(number, kind = %plugged.kind, "gamepad plugged in");
+        let at = usize::from(number);
+        if let (Some(slot), Some(lost)) = (self.devices.get_mut(at), self.lost.get_mut(at)) {
+            (*slot, *lost) = (Some(device), None);
+        }
+        Ok(plugged)
     }
 
     fn unplug(&mut self, number: u8) {
-        if let Some(slot) = self.devices.get_mut(usize::from(number))
-            && slot.take().is_some()
-        {
-            tracing::info!(number, "gamepad unplugged");
+        let at = usize::from(number);
+        if let (Some(slot), Some(lost)) = (self.devices.get_mut(at), self.lost.get_mut(at)) {
+            *lost = None;
+            if slot.take().is_some() {
+                tracing::info!(number, "gamepad unplugged");
+            }
         }
     }
 
     fn update(&mut self, number: u8, report: &PadReport) {
-        let Some(slot) = self.devices.get_mut(usize::from(number)) else { return };
-        if let Some(device) = slot
+        let at = usize::from(number);
+        if let (Some(slot), Some(lost)) = (self.devices.get_mut(at), self.lost.get_mut(at))
+            && let Some(device) = slot
             && let Err(error) = device.update(report)
         {
-            tracing::warn!(number, %error, "a gamepad's device failed; it is gone until the client plugs it in again");
-            *slot = None;
+            (*slot, *lost) = (None, Some(error));
         }
     }
 }

@@ -4,13 +4,14 @@ use super::inbox::{Inbox, Note, PadInput, Send};
 use super::kind::PadChoice;
 use super::manager::{Manager, PadCounts};
 use super::plugs::Plugs;
+use super::presence::PadView;
 use lumen_gamestream::control::HostMessage;
 use lumen_media::priority::{Priority, raise};
 use lumen_media::{Timestamp, clock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// What gamepads shall be, and whose they are.
@@ -22,10 +23,17 @@ pub struct PadsConfig {
     pub owner: String,
 }
 
+/// What the thread shows of its gamepads.
+#[derive(Default)]
+struct Shown {
+    counts: PadCounts,
+    pads: Vec<PadView>,
+}
+
 /// A client's gamepads. Dropping it pulls them all out, before drop returns.
 pub struct Pads {
     inbox: Arc<Inbox>,
-    counts: Arc<Mutex<PadCounts>>,
+    shown: Arc<Mutex<Shown>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,12 +44,12 @@ impl Pads {
     /// Those of making a thread or a descriptor.
     pub fn start(config: PadsConfig) -> io::Result<Self> {
         let inbox = Inbox::new()?;
-        let counts = Arc::<Mutex<PadCounts>>::default();
+        let shown = Arc::<Mutex<Shown>>::default();
         let worker = Worker {
             manager: Manager::new(config.choice),
             plugs: Plugs::new(config.owner),
             send: None,
-            counts: counts.clone(),
+            shown: shown.clone(),
             said_homeless: false,
         };
         let thread = std::thread::Builder::new().name("lumen-pads".into()).spawn({
@@ -51,7 +59,7 @@ impl Pads {
                 worker.run(&inbox)
             }
         })?;
-        Ok(Self { inbox, counts, thread: Some(thread) })
+        Ok(Self { inbox, shown, thread: Some(thread) })
     }
 
     /// A connection of the client begins. `send` is called on the thread of the gamepads and must not wait. What an older
@@ -67,7 +75,16 @@ impl Pads {
 
     /// Gamepads and what was dropped.
     pub fn counts(&self) -> PadCounts {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shown().counts
+    }
+
+    /// Each gamepad: what was asked for, what games see, and why that is something else.
+    pub fn view(&self) -> Vec<PadView> {
+        self.shown().pads.clone()
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,7 +104,7 @@ struct Worker {
     plugs: Plugs,
     /// `None` while no client is connected.
     send: Option<Send>,
-    counts: Arc<Mutex<PadCounts>>,
+    shown: Arc<Mutex<Shown>>,
     said_homeless: bool,
 }
 
@@ -109,7 +126,9 @@ impl Worker {
     fn obey(&mut self, note: Note) {
         let Self { manager, plugs, send, .. } = self;
         match note {
-            Note::Packet(packet) => manager.handle(&packet, plugs, &mut |message| deliver(send, message)),
+            Note::Packet(packet) => {
+                manager.handle(&packet, clock::now(), plugs, &mut |message| deliver(send, message));
+            }
             Note::Release => manager.release_all(plugs),
             Note::Connect(to) => {
                 *send = Some(to);
@@ -126,8 +145,20 @@ impl Worker {
     fn turn(&mut self) -> Option<Timestamp> {
         let now = clock::now();
         let Self { manager, plugs, send, .. } = self;
+        // Without a client nobody plays: what is overdue when the next one is there is tried at once.
+        if send.is_some() {
+            manager.retry(now, plugs);
+        }
         plugs.serve(now, |number, said| manager.feedback(number, said));
         let next = plugs.turn(now, |number, said| manager.feedback(number, said));
+        for (number, cause) in plugs.take_lost() {
+            let error = cause.to_string();
+            if manager.lost(number, cause, now) {
+                tracing::warn!(number, error, "a gamepad is gone for now; it is tried again");
+            } else {
+                tracing::debug!(number, error, "a gamepad is gone again");
+            }
+        }
         // Without a client feedback waits for the next one.
         let Some(send) = send else { return next };
         manager.flush(now, send);
@@ -139,7 +170,12 @@ impl Worker {
         if counts.homeless > 0 && !std::mem::replace(&mut self.said_homeless, true) {
             tracing::info!("input for a gamepad that is not there was dropped; more of it is only counted");
         }
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        let news = self.manager.news();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.counts = counts;
+        if let Some(pads) = news {
+            shown.pads = pads;
+        }
     }
 
     fn wait(&self, inbox: &Inbox, next: Option<Timestamp>) {

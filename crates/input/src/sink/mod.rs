@@ -6,7 +6,7 @@ mod queue;
 
 use figures::Figures;
 use lumen_media::priority::{Priority, raise};
-use lumen_media::{InputEvent, InputReport, InputSink, Timestamp, clock};
+use lumen_media::{InputEvent, InputReport, InputSink, PenPointer, Timestamp, clock};
 use queue::Queue;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,6 +24,8 @@ const FAREWELL: Duration = Duration::from_millis(300);
 const BLOCKED: Duration = Duration::from_millis(50);
 /// How long events wait for the devices of a desktop that is just being connected.
 const ARRIVAL: Duration = Duration::from_secs(2);
+/// How long an event waits for a device that was there before.
+const RETURN: Duration = Duration::from_millis(300);
 
 /// Why a desktop takes no input.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -69,7 +71,7 @@ pub(crate) trait Driver {
         String::new()
     }
 
-    /// Queues the requests for an event; never waits.
+    /// Queues the requests for an event. Does not wait, but for text that goes by a way of its own.
     fn apply(&mut self, event: &InputEvent) -> Applied;
 
     /// Sends what is queued; `false` when the desktop takes no more at the moment.
@@ -85,6 +87,7 @@ pub(crate) type Connect = Box<dyn FnMut() -> Result<Box<dyn Driver>, InputError>
 #[derive(Debug, Default)]
 struct Shared {
     queue: Queue,
+    pen: PenPointer,
     /// Nobody takes events at the moment.
     closed: bool,
     stop: bool,
@@ -93,6 +96,16 @@ struct Shared {
     figures: Figures,
     /// Events that no device took.
     refused: u64,
+}
+
+impl Shared {
+    fn take(&mut self, event: InputEvent, received: Timestamp) {
+        if self.closed {
+            self.refused += 1;
+        } else {
+            self.queue.push(event, received);
+        }
+    }
 }
 
 /// Hands events to a thread of its own. Dropping it lets go of all that is held, and ends the thread.
@@ -123,12 +136,16 @@ impl InputSink for ThreadSink {
 
     fn deliver(&self, event: InputEvent, received: Timestamp) {
         let mut shared = lock(&self.shared);
-        if shared.closed {
-            shared.refused += 1;
-            return;
-        }
         let asleep = shared.queue.is_empty();
-        shared.queue.push(event, received);
+        match event {
+            // No desktop lends a tablet.
+            InputEvent::Pen(pen) => {
+                for event in shared.pen.follow(pen) {
+                    shared.take(event, received);
+                }
+            }
+            event => shared.take(event, received),
+        }
         let wake = asleep && !shared.queue.is_empty();
         drop(shared);
         if wake {
@@ -258,6 +275,8 @@ impl Worker {
         let mut first: Option<queue::Waiting> = None;
         let mut sent = Vec::with_capacity(BATCH);
         let mut until = None;
+        // Kinds of events that a device took before.
+        let mut taken: Vec<&str> = Vec::new();
         loop {
             quiet(&self.wake);
             let flushed = driver.flush()?;
@@ -277,13 +296,29 @@ impl Worker {
                     let Some(waiting) = next else { break };
                     room -= 1;
                     match driver.apply(&waiting.event) {
-                        Applied::Sent => sent.push(waiting.received),
-                        Applied::NotYet if now < patient_until && until.is_none() => {
+                        Applied::Sent => {
+                            let kind = kind(&waiting.event);
+                            if !taken.contains(&kind) {
+                                taken.push(kind);
+                            }
+                            sent.push(waiting.received);
+                        }
+                        // At the start, or a device that is made anew: a click must not go where the pointer was.
+                        Applied::NotYet
+                            if until.is_none()
+                                && (now < patient_until
+                                    || now < waiting.received + RETURN
+                                        && taken.contains(&kind(&waiting.event))) =>
+                        {
                             first = Some(waiting);
                             waits = true;
                             break;
                         }
-                        Applied::NotYet | Applied::Never => self.refused(&waiting.event),
+                        Applied::NotYet | Applied::Never => {
+                            // It did not come back: nothing waits for it again.
+                            taken.retain(|taken| *taken != kind(&waiting.event));
+                            self.refused(&waiting.event);
+                        }
                     }
                 }
                 // A full batch, or at least one that is to be flushed.
@@ -341,6 +376,7 @@ fn kind(event: &InputEvent) -> &'static str {
         InputEvent::Button { .. } => "button",
         InputEvent::Scroll { .. } => "scroll",
         InputEvent::Touch { .. } => "touch",
+        InputEvent::Pen(_) => "pen",
         InputEvent::Text(_) => "text",
     }
 }

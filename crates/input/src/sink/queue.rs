@@ -76,6 +76,8 @@ impl Queue {
                     self.add(InputEvent::Text(character.to_string()), received);
                 }
             }
+            // The sink makes a pointer of it.
+            InputEvent::Pen(_) => self.dropped += 1,
             InputEvent::PointerMotion { .. }
             | InputEvent::PointerAbsolute { .. }
             | InputEvent::Scroll { .. } => self.merge(event, received),

@@ -257,6 +257,11 @@ impl ControlHost {
         true
     }
 
+    /// When the last datagram of a connection came, whatever was in it.
+    pub fn heard(&self, peer: PeerKey) -> Option<Timestamp> {
+        self.slots.resolve(peer).and_then(|slot| self.slots.peer(slot)).map(|state| state.heard)
+    }
+
     /// Where a peer is.
     pub fn path(&self, peer: PeerKey) -> Option<Path> {
         self.slots.resolve(peer).and_then(|slot| self.slots.peer(slot)).map(|state| state.path)

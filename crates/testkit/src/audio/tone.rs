@@ -1,5 +1,7 @@
 //! What tests want to know of a tone: which one it is, how loud, whether it has holes or clicks.
 
+use std::fmt;
+
 /// Samples a second.
 const RATE: f64 = 48_000.0;
 
@@ -85,6 +87,20 @@ pub struct Watch {
 /// missing sample does.
 const CLICK: f64 = 0.05;
 
+impl fmt::Display for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.1} s, {} gaps, longest quiet {:.1} ms, {} clicks, worst break {:.3}",
+            self.seen as f64 / RATE,
+            self.gaps,
+            self.longest_quiet_ms(),
+            self.clicks,
+            self.worst
+        )
+    }
+}
+
 impl Watch {
     /// For a tone of this frequency and amplitude.
     pub fn new(hertz: f64, amplitude: f64) -> Self {
@@ -131,6 +147,22 @@ impl Watch {
                 self.gaps += u64::from(self.quiet == self.shortest_gap);
             }
         }
+    }
+
+    /// Whether somebody who listens hears no more than `beside` of the same sound holds: no more clicks than that and
+    /// `spare`, and, where nothing is spared, no quiet of 20 ms that is not there too.
+    ///
+    /// # Errors
+    /// What is heard that should not be.
+    pub fn is_no_worse_than(&self, beside: &Watch, spare: u64) -> Result<(), String> {
+        if self.clicks > beside.clicks + spare {
+            return Err(format!("{} clicks, {} beside", self.clicks, beside.clicks));
+        }
+        let (quiet, known) = (self.longest_quiet_ms(), beside.longest_quiet_ms());
+        if spare == 0 && quiet >= 20.0 && quiet > known {
+            return Err(format!("{quiet:.1} ms of quiet, {known:.1} ms beside"));
+        }
+        Ok(())
     }
 
     /// Longest stretch of quiet in milliseconds.

@@ -44,7 +44,7 @@ impl Default for Impairment {
     }
 }
 
-/// Both directions, for video and control alike.
+/// Both directions, for video, audio and control alike.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Profile {
     /// Seed of all random decisions.

@@ -8,14 +8,16 @@ use std::time::Duration;
 use super::{PING_INTERVAL, Shared, Stop, connected_socket, ping};
 use crate::audio::{AudioKey, Receiver};
 use crate::clock;
+use crate::netem::{Profile, Relay};
 
 /// Longest wait for a packet, so that the end is noticed.
 const NAP: Duration = Duration::from_millis(50);
 
-/// The running thread.
+/// The running thread, and the network emulator in its path.
 #[derive(Debug)]
 pub(crate) struct AudioThread {
     pub thread: JoinHandle<()>,
+    pub relay: Option<Relay>,
 }
 
 /// What the thread has to know.
@@ -30,8 +32,10 @@ pub(crate) struct AudioPlan {
 }
 
 impl AudioThread {
-    pub fn start(shared: Arc<Shared>, plan: AudioPlan) -> io::Result<Self> {
-        let socket = connected_socket(plan.address)?;
+    pub fn start(shared: Arc<Shared>, plan: AudioPlan, network: Option<Profile>) -> io::Result<Self> {
+        let relay = network.map(|profile| Relay::start(&[plan.address], profile)).transpose()?;
+        let address = relay.as_ref().map_or(plan.address, |relay| relay.entrances()[0]);
+        let socket = connected_socket(address)?;
         socket.set_read_timeout(Some(NAP))?;
         let thread = std::thread::Builder::new().name("tk-audio".into()).spawn(move || {
             let mut receiver = Receiver::new(plan.key, plan.packet_duration_ms);
@@ -58,6 +62,6 @@ impl AudioThread {
                 });
             }
         })?;
-        Ok(AudioThread { thread })
+        Ok(AudioThread { thread, relay })
     }
 }

@@ -2,16 +2,15 @@
 //! and so the virtual machine.
 
 use super::{
-    Expected, Monitor, dies_for_good, pipewire_restarts, portal_installed, reconnects, resumes, whole_session,
+    BY_PORTAL, Expected, Monitor, dies_for_good, input, pipewire_restarts, portal_installed, reconnects,
+    resumes, whole_session,
 };
-use crate::lab::{Lab, PATIENCE, wait_for};
+use crate::lab::{Lab, PATIENCE};
 use lumen_lab::{
     Desktop, Kwin, KwinOptions, KwinRenderer, Mode, PortalKind, Portals, Session, left_out, patient,
     render_node, session_for,
 };
-use lumen_testkit::{InputPacket, StreamRequest};
-use serde_json::Value;
-use std::time::Duration;
+use lumen_testkit::StreamRequest;
 
 fn session() -> Option<Session> {
     if render_node().is_none() {
@@ -107,7 +106,7 @@ fn vm_kwin_shows_a_monitor_through_the_portal_without_a_click() {
     }
     let kwin = kwin(&session, true);
     let _portals = Portals::start(&kwin, PortalKind::Kde { authorized: true }).expect("the portal starts");
-    let lab = Lab::start_in(kwin.env(), "[display]\nlinger_seconds = 0\nsource = \"portal\"\n");
+    let lab = Lab::start_in(kwin.env(), BY_PORTAL);
     let client = lab.paired(0);
     let request = StreamRequest::new(320, 180, 60);
     let mut stream = lab.launch(&client, "testcard", &request);
@@ -121,31 +120,7 @@ fn vm_kwin_shows_a_monitor_through_the_portal_without_a_click() {
         super::watch(&lab, &stream, &request, 5, 0);
     }
     // The same grant carries input.
-    let mut nudge = 0;
-    wait_for("the card to see the pointer", PATIENCE, || {
-        nudge = (nudge + 1) % 50;
-        let at = InputPacket::MousePosition { x: 100 + nudge, y: 90, width: 320, height: 180 };
-        stream.send_input(at).expect("queued");
-        std::thread::sleep(patient(Duration::from_millis(20)));
-        lab.input_log().iter().any(|line| line["type"] == "pointer_motion").then_some(())
-    });
-    for down in [true, false] {
-        stream.send_input(InputPacket::MouseButton { down, button: 1 }).expect("queued");
-    }
-    let saw = |kind: &str, code: u64, state: &str| {
-        wait_for(&format!("{kind} {code} {state}"), PATIENCE, || {
-            let found = |line: &Value| line["type"] == kind && line["code"] == code && line["state"] == state;
-            lab.input_log().iter().any(found).then_some(())
-        });
-    };
-    saw("button", 0x110, "released");
-    stream.send_input(InputPacket::key(true, 0x41)).expect("queued");
-    stream.send_input(InputPacket::key(false, 0x41)).expect("queued");
-    saw("key", 30, "pressed");
-    saw("key", 30, "released");
-    let input = lab.status()["sessions"][0]["input"].clone();
-    println!("portal of KDE: input by {input}");
-    assert_eq!(input["path"], "libei", "{input}");
+    let stream = input::kwin_takes_a_click_and_a_key(&lab, stream, (320, 180));
     stream.disconnect(patient(PATIENCE));
     client.cancel().expect("cancelled");
 }

@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// Configuration of all hosts here: an output goes as soon as its session ends.
 pub const NO_LINGER: &str = "[display]\nlinger_seconds = 0\n";
+/// The same, and an existing monitor through the portal.
+pub const BY_PORTAL: &str = "[display]\nlinger_seconds = 0\nsource = \"portal\"\n";
 
 /// What the client shows when the host lost the picture: the protocol has no number of its own for it.
 pub const HOST_FAILURE: u32 = 0x800e_9400;

@@ -1,6 +1,6 @@
 //! sway: a headless output in the running session, captured directly; an existing monitor through the portal.
 
-use super::{Expected, Monitor, NO_LINGER, portal_installed, reconnects, whole_session};
+use super::{BY_PORTAL, Expected, Monitor, NO_LINGER, portal_installed, reconnects, whole_session};
 use crate::lab::{Lab, PATIENCE};
 use lumen_lab::{
     Desktop, Mode, PortalKind, Portals, Session, Sway, SwayOptions, left_out, patient, session_for,
@@ -58,9 +58,8 @@ fn a_monitor_of_sway_is_shown_through_the_portal_in_the_clients_size() {
     let sway = Sway::start(&session, &options).expect("sway starts");
     let mut env = sway.env();
     env.insert("LUMEN_VIDEO_SOURCE".into(), "portal".into());
-    let configured = "[display]\nlinger_seconds = 0\nsource = \"portal\"\n";
     for (request, env, extra) in [
-        (StreamRequest::new(960, 540, 60), sway.env(), configured),
+        (StreamRequest::new(960, 540, 60), sway.env(), BY_PORTAL),
         (StreamRequest::new(1280, 720, 60), env, NO_LINGER),
     ] {
         // A portal of its own each time: this one sometimes dies when a second reader comes.

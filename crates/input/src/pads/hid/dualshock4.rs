@@ -74,6 +74,8 @@ impl Model for DualShock4 {
         bytes[5] = playstation::hat_and_face(report.buttons);
         bytes[6] = playstation::shoulders(report);
         bytes[7] = playstation::bits(report.buttons, [Buttons::HOME, Buttons::TOUCHPAD]) | self.sequence << 2;
+        // It has no button of its own for that one, which some clients send for a click on the touchpad.
+        bytes[7] |= playstation::bits(report.buttons, [Buttons::MISC]) << 1;
         self.sequence = self.sequence.wrapping_add(1);
         (bytes[8], bytes[9]) = report.triggers;
         // 16/3 of a microsecond.

@@ -23,6 +23,16 @@ fn a_state_has_its_bytes() {
     assert_eq!(bytes[35..43], [0x80, 0, 0, 0, 1, 0x7f, 0xd7, 0x3a]);
     assert_eq!(pad.input(&report, Timestamp::default())[7], 0x06);
     assert_eq!(pad.input(&PadReport::default(), Timestamp::default())[30], 0x1b);
+    // Home, touchpad.
+    for (buttons, expected) in [
+        (Buttons::MISC, 0x02),
+        (Buttons::MISC | Buttons::TOUCHPAD, 0x02),
+        (Buttons::MISC | Buttons::HOME, 0x03),
+        (Buttons::A, 0),
+    ] {
+        let bytes = pad.input(&PadReport { buttons, ..PadReport::default() }, Timestamp::default());
+        assert_eq!(bytes[7] & 0x03, expected, "{buttons:?}");
+    }
 }
 
 #[test]
