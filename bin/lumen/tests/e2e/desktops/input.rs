@@ -98,8 +98,26 @@ impl<'a> Desk<'a> {
 
     /// Waits for a line of this type that fits, after all that were found before.
     fn find(&self, kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.find_after(&|| {}, kind, fits)
+    }
+
+    /// The same for what a packet does that travels unreliably: it is sent until it is seen.
+    fn send_until_at(&self, packet: &InputPacket, kind: &str, x: f64, y: f64) {
+        let sent = Cell::new(None);
+        let again = || {
+            let now = crate::lab::now();
+            if sent.get().is_none_or(|sent| now - sent > Duration::from_millis(200)) {
+                self.send(packet.clone());
+                sent.set(Some(now));
+            }
+        };
+        self.find_after(&again, kind, |line| at(line, x, y));
+    }
+
+    fn find_after(&self, turn: &dyn Fn(), kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let deadline = crate::lab::now() + patient(PATIENCE);
         loop {
+            turn();
             let log = self.lab.input_log();
             let found = log
                 .iter()
@@ -125,11 +143,7 @@ impl<'a> Desk<'a> {
     }
 
     fn place(&self, kind: &str, x: f64, y: f64) {
-        let near = |line: &Value| {
-            let off = |key: &str, at: f64| (line[key].as_f64().unwrap_or(f64::NAN) - at).abs();
-            off("x", x) <= 1.01 && off("y", y) <= 1.01
-        };
-        self.find(kind, near);
+        self.find(kind, |line| at(line, x, y));
     }
 
     /// The pointer is put somewhere, and the card sees it there.
@@ -141,6 +155,11 @@ impl<'a> Desk<'a> {
             height: self.ability.size.1 as i16,
         });
     }
+}
+
+fn at(line: &Value, x: f64, y: f64) -> bool {
+    let off = |key: &str, at: f64| (line[key].as_f64().unwrap_or(f64::NAN) - at).abs();
+    off("x", x) <= 1.01 && off("y", y) <= 1.01
 }
 
 /// Puts the pointer on the card and clicks, so that it has both foci.
@@ -280,7 +299,7 @@ fn pen(event: Contact, x: f32, y: f32) -> InputPacket {
 /// Desktops lend no tablet: the pen is the pointer, also above the picture, and its tip a button.
 fn stylus(desk: &Desk<'_>) {
     let (width, height) = desk.ability.size;
-    let seen_at = |x: f64, y: f64| desk.place("pointer_motion", x * f64::from(width), y * f64::from(height));
+    let place = |x: f64, y: f64| (x * f64::from(width), y * f64::from(height));
     let button = |code: u64, state: &str| {
         desk.find("button", |line| line["code"] == code && line["state"] == state);
     };
@@ -291,14 +310,14 @@ fn stylus(desk: &Desk<'_>) {
         InputPacket::Pen { event, tool, buttons, x, y, pressure, rotation, tilt, major, minor }
     };
     for (buttons, code) in [(0, BTN_LEFT), (1, 0x111)] {
-        desk.send(held(Contact::Hover, buttons, 0.25, 0.75));
-        seen_at(0.25, 0.75);
+        let (x, y) = place(0.25, 0.75);
+        desk.send_until_at(&held(Contact::Hover, buttons, 0.25, 0.75), "pointer_motion", x, y);
         desk.send(held(Contact::Down, buttons, 0.5, 0.25));
-        seen_at(0.5, 0.25);
+        let (x, y) = place(0.5, 0.25);
+        desk.place("pointer_motion", x, y);
         button(code, "pressed");
-        // Only now: moves travel on another channel, and may overtake.
-        desk.send(held(Contact::Move, buttons, 0.75, 0.5));
-        seen_at(0.75, 0.5);
+        let (x, y) = place(0.75, 0.5);
+        desk.send_until_at(&held(Contact::Move, buttons, 0.75, 0.5), "pointer_motion", x, y);
         desk.send(held(Contact::Up, buttons, 0.75, 0.5));
         button(code, "released");
         desk.send(held(Contact::HoverLeave, 0, 0.0, 0.0));
@@ -316,9 +335,8 @@ fn touch(desk: &Desk<'_>) {
         desk.place("pointer_motion", x, y);
         desk.find("button", |line| line["code"] == BTN_LEFT && line["state"] == "pressed");
     }
-    // Only now: moves travel on another channel, and may overtake.
-    desk.send(finger(Contact::Move, 7, 0.75, 0.5));
-    desk.place(if real { "touch_motion" } else { "pointer_motion" }, to_x, to_y);
+    let kind = if real { "touch_motion" } else { "pointer_motion" };
+    desk.send_until_at(&finger(Contact::Move, 7, 0.75, 0.5), kind, to_x, to_y);
     desk.send(finger(Contact::Up, 7, 0.75, 0.5));
     if real {
         desk.find("touch_up", |_| true);
