@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// How much later than its slot a packet may leave for the sake of its sound. What a client keeps in store bridges about
 /// as much; what it does not, it fills better than silence from here.
-const PATIENCE: Duration = Duration::from_millis(15);
+const PATIENCE: Duration = Duration::from_millis(25);
 /// How often sound that is late is looked for.
 const LOOK: Duration = Duration::from_millis(1);
 
