@@ -28,7 +28,7 @@ packages=(
 )
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 options=(
-    --quiet --mode=root --variant=apt --components=main,contrib --keyring=$keyring
+    --mode=root --variant=apt --components=main,contrib --keyring=$keyring
     # A mirror that lags behind is as good as any for tests.
     --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='APT::Install-Recommends "false"'
     --aptopt='Acquire::Retries "3"'
@@ -74,16 +74,33 @@ flock 9
 partial=$root.partial
 # What an interrupted build left.
 rm -rf --one-file-system "$partial"
-echo "lab: building the root file system (${#packages[@]} packages and what they need, from ${mirror:-the default mirror})"
-include=$(IFS=,; echo "${packages[*]}")
-# In mounts of its own, so that none stays when it is interrupted.
-if ! unshare --mount --propagation private mmdebstrap "${options[@]}" --include="$include" \
-    testing "$partial" ${mirror:+"$mirror"} >"$lab_dir/rootfs.log" 2>&1; then
-    tail -n 20 "$lab_dir/rootfs.log" >&2
-    echo "lab: the root file system could not be built; the whole log is $lab_dir/rootfs.log" >&2
-    rm -rf --one-file-system "$partial"
+room() { df -h --output=avail "$lab_dir" | tail -n 1 | tr -d ' '; }
+# 3 GB in the end, and the packages beside it until they are installed.
+if [ "$(df --output=avail -B1M "$lab_dir" | tail -n 1)" -lt 5000 ]; then
+    echo "lab: the root file system needs 5 GB in $lab_dir, where $(room) are free; LUMEN_LAB_DIR names another place" >&2
     exit 1
 fi
+echo "lab: building the root file system (${#packages[@]} packages and what they need, from ${mirror:-the default mirror})"
+include=$(IFS=,; echo "${packages[*]}")
+# One attempt, in mounts of its own, so that none stays when it is interrupted.
+build() {
+    rm -rf --one-file-system "$partial"
+    unshare --mount --propagation private mmdebstrap "${options[@]}" --include="$include" \
+        testing "$partial" ${mirror:+"$mirror"} >"$lab_dir/rootfs.log" 2>&1
+}
+# A mirror that is being updated names packages that it no longer has, for some minutes.
+for pause in 30 120 ""; do
+    build && break
+    # The last lines name the command that failed, these why it did.
+    grep -E '^(E|W|Err|dpkg):|: error|No space left' "$lab_dir/rootfs.log" | tail -n 20 >&2 || tail -n 20 "$lab_dir/rootfs.log" >&2
+    if [ -z "$pause" ]; then
+        echo "lab: the root file system could not be built; the whole log is $lab_dir/rootfs.log; $(room) free" >&2
+        rm -rf --one-file-system "$partial"
+        exit 1
+    fi
+    echo "lab: it could not be built; again in $pause s"
+    sleep "$pause"
+done
 finish "$partial"
 mv "$partial" "$root"
 # What earlier recipes built.
