@@ -441,6 +441,9 @@ fn a_tone_goes_on_without_clicks() {
     beside.push(witness.finish().expect("recorded").into_iter());
     assert!(beside.seen() > 48_000 * (seconds as u64 - 5), "{beside}");
     println!("beside: {beside}");
+    for flaw in watch.flaws_alone(&beside) {
+        println!("ours alone: {flaw}");
+    }
     let report = ear.packets.report();
     println!(
         "ours:   {watch}; host: gaps {}, cut {:.1} ms, drift {:.1} ppm, latency p50 {:.1} p99 {:.1} ms",

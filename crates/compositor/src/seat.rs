@@ -8,7 +8,7 @@ use crate::text;
 use lumen_media::{InputEvent, Pen, TouchPhase};
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, TouchSlot};
 use smithay::desktop::PopupGrab;
-use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode};
+use smithay::input::keyboard::{FilterResult, KeyboardHandle, KeyboardTarget, Keycode};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, PointerHandle, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotionEvent, TouchHandle, UpEvent};
 use smithay::input::{Seat, SeatState};
@@ -30,8 +30,7 @@ const MAX_TOUCHES: usize = 32;
 
 /// The seat, and what is held on it.
 pub(crate) struct Input {
-    // Keeps the seat's global alive.
-    _seat: Seat<Compositor>,
+    seat: Seat<Compositor>,
     keyboard: KeyboardHandle<Compositor>,
     pointer: PointerHandle<Compositor>,
     touch: TouchHandle<Compositor>,
@@ -58,7 +57,7 @@ impl Input {
         Ok(Self {
             tablets: seat.tablet_seat(),
             tablet: Tablet::default(),
-            _seat: seat,
+            seat,
             keyboard,
             pointer,
             touch,
@@ -246,6 +245,7 @@ impl Compositor {
     /// Types `text` with a keymap made for it, whatever the layout.
     fn type_text(&mut self, text: &str) {
         let keyboard = self.input.keyboard.clone();
+        let before = keyboard.modifier_state();
         for chunk in text::chunks(text) {
             if let Err(error) = keyboard.set_keymap_from_string(self, chunk.keymap()) {
                 tracing::warn!(%error, "text cannot be typed");
@@ -259,6 +259,13 @@ impl Compositor {
         let layout = self.input.layout.clone();
         if let Err(error) = keyboard.set_xkb_config(self, layout.config()) {
             tracing::warn!(%error, "the keyboard layout is lost");
+        }
+        // A new keymap knows the keys that are down, but not what is locked (CapsLock, NumLock).
+        if keyboard.set_modifier_state(before) != 0
+            && let Some(focus) = keyboard.current_focus()
+        {
+            let (seat, modifiers) = (self.input.seat.clone(), keyboard.modifier_state());
+            focus.modifiers(&seat, self, modifiers, SERIAL_COUNTER.next_serial());
         }
     }
 

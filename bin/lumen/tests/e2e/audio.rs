@@ -388,6 +388,9 @@ fn a_tone_goes_on() {
     beside.push(witness.finish().expect("recorded").into_iter());
     assert!(beside.seen() > 48_000 * (seconds - 5), "{beside}");
     println!("beside: {beside}\nours:   {watch}; {} packets lost", ear.lost);
+    for flaw in watch.flaws_alone(&beside) {
+        println!("ours alone: {flaw}");
+    }
     print_status(&lab);
     assert_eq!(watch.seen(), seconds * 48_000);
     // A machine that builds beside it loses a moment now and then; what is wrong with us comes again and again. Who asks

@@ -10,6 +10,10 @@ use lumen_testkit::{
 use std::net::SocketAddr;
 use std::time::Duration;
 
+// Windows virtual keys.
+const KEY_Q: u8 = 0x51;
+const CAPS_LOCK: u8 = 0x14;
+
 fn request() -> StreamRequest {
     StreamRequest::new(1280, 720, 60)
 }
@@ -90,10 +94,23 @@ fn input_arrives_where_it_was_aimed() {
         stream.send_input(InputPacket::Text(text.into())).expect("queued");
         seen("typed", &|event| event["text"] == text);
     }
-    for down in [true, false] {
-        stream.send_input(InputPacket::key(down, 0x51)).expect("queued");
-    }
-    seen("typed", &|event| event["text"] == "q");
+    let tap = |key| {
+        for down in [true, false] {
+            stream.send_input(InputPacket::key(down, key)).expect("queued");
+        }
+    };
+    tap(KEY_Q);
+    // CapsLock changes keys, not text, and outlives it.
+    tap(CAPS_LOCK);
+    stream.send_input(InputPacket::Text("ß".into())).expect("queued");
+    tap(KEY_Q);
+    tap(CAPS_LOCK);
+    tap(KEY_Q);
+    let typed = || -> String {
+        let events = lab.input_log().into_iter().filter(|event| event["type"] == "typed");
+        events.filter_map(|event| Some(event["text"].as_str()?.to_owned())).collect()
+    };
+    wait_for("what was typed, in its order", PATIENCE, || typed().ends_with("qßQq").then_some(()));
     let input = lab.status()["sessions"][0]["input"].clone();
     println!("input by {input}");
     assert!(input["delivered"].as_u64().is_some_and(|count| count > 20), "{input}");
