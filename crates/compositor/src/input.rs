@@ -2,48 +2,44 @@
 
 use lumen_media::stats::Window;
 use lumen_media::{InputEvent, InputReport, InputSink, PenContact, Timestamp, TouchPhase, clock};
-use smithay::reexports::calloop::channel::{self, Channel, Sender};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use smithay::reexports::calloop::ping::Ping;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Events that may wait; what lets go of something is taken beyond it.
 const LIMIT: usize = 2048;
 
-/// An event, and when it was received.
+/// An event, and when the first of what was merged into it was received.
 type Sent = (InputEvent, Timestamp);
 
-/// What is known of the way.
+/// What both ends know.
 #[derive(Debug, Default)]
-struct Facts {
-    waiting: AtomicUsize,
-    dropped: AtomicU64,
-    latency: Mutex<Window>,
-}
-
-impl Facts {
-    fn latency(&self) -> MutexGuard<'_, Window> {
-        self.latency.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+struct Shared {
+    waiting: Vec<Sent>,
+    dropped: u64,
+    latency: Window,
 }
 
 /// Input for the output.
 pub(crate) struct Sink {
-    events: Sender<Sent>,
-    facts: Arc<Facts>,
+    shared: Arc<Mutex<Shared>>,
+    wake: Ping,
 }
 
 /// The compositor's end.
 pub(crate) struct Inbox {
-    facts: Arc<Facts>,
+    shared: Arc<Mutex<Shared>>,
     /// When what was handled, but not told to programs yet, was received.
     handled: Vec<Timestamp>,
 }
 
-/// A way into a loop.
-pub(crate) fn way() -> (Sink, Channel<Sent>, Inbox) {
-    let (events, channel) = channel::channel();
-    let facts = Arc::new(Facts::default());
-    (Sink { events, facts: facts.clone() }, channel, Inbox { facts, handled: Vec::new() })
+/// A way into the loop that `wake` wakes.
+pub(crate) fn way(wake: Ping) -> (Sink, Inbox) {
+    let shared = Arc::new(Mutex::new(Shared::default()));
+    (Sink { shared: shared.clone(), wake }, Inbox { shared, handled: Vec::new() })
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether without the event something would stay held.
@@ -62,27 +58,35 @@ impl InputSink for Sink {
     }
 
     fn deliver(&self, event: InputEvent, received: Timestamp) {
-        let fits = self.facts.waiting.load(Ordering::Relaxed) < LIMIT || lets_go(&event);
-        // Counted before it can be taken out.
-        self.facts.waiting.fetch_add(1, Ordering::Relaxed);
-        if !fits || self.events.send((event, received)).is_err() {
-            self.facts.waiting.fetch_sub(1, Ordering::Relaxed);
-            let dropped = self.facts.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut shared = lock(&self.shared);
+        if shared.waiting.last_mut().is_some_and(|(last, _)| last.merge(&event)) {
+            return;
+        }
+        if shared.waiting.len() >= LIMIT && !lets_go(&event) {
+            shared.dropped += 1;
+            let dropped = shared.dropped;
+            drop(shared);
             if dropped.is_power_of_two() {
                 tracing::warn!(dropped, "the compositor takes no input");
             }
+            return;
+        }
+        shared.waiting.push((event, received));
+        // Who comes first wakes for all that come until it is looked at.
+        let first = shared.waiting.len() == 1;
+        drop(shared);
+        if first {
+            self.wake.ping();
         }
     }
 
     fn report(&self) -> InputReport {
-        let (delivered, times) = {
-            let latency = self.facts.latency();
-            (latency.total(), latency.percentiles())
-        };
+        let shared = lock(&self.shared);
+        let times = shared.latency.percentiles();
         InputReport {
             path: "in-process",
-            delivered,
-            dropped: self.facts.dropped.load(Ordering::Relaxed),
+            delivered: shared.latency.total(),
+            dropped: shared.dropped,
             p50_us: times.p50.into(),
             p99_us: times.p99.into(),
             ..InputReport::default()
@@ -91,10 +95,12 @@ impl InputSink for Sink {
 }
 
 impl Inbox {
-    /// An event was taken and handled.
-    pub(crate) fn handled(&mut self, received: Timestamp) {
-        self.facts.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.handled.push(received);
+    /// All events that wait; they are handled at once.
+    pub(crate) fn take(&mut self) -> Vec<InputEvent> {
+        let waiting = std::mem::take(&mut lock(&self.shared).waiting);
+        let (events, received): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+        self.handled.extend(received);
+        events
     }
 
     /// Programs were told.
@@ -103,9 +109,9 @@ impl Inbox {
             return;
         }
         let now = clock::now();
-        let mut latency = self.facts.latency();
+        let mut shared = lock(&self.shared);
         for received in self.handled.drain(..) {
-            latency.record(now.since(received));
+            shared.latency.record(now.since(received));
         }
     }
 }
@@ -113,10 +119,12 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smithay::reexports::calloop::ping::make_ping;
 
     #[test]
     fn a_compositor_that_takes_nothing_gets_every_release_in_the_end() {
-        let (sink, channel, mut inbox) = way();
+        let (wake, _woken) = make_ping().expect("eventfd");
+        let (sink, mut inbox) = way(wake);
         for code in 0..3000u16 {
             sink.send(InputEvent::Key { code, pressed: true });
         }
@@ -125,20 +133,37 @@ mod tests {
         }
         assert_eq!(sink.report().dropped, 3000 - LIMIT as u64);
         let mut held = std::collections::BTreeSet::new();
-        while let Ok((event, received)) = channel.try_recv() {
+        for event in inbox.take() {
             let InputEvent::Key { code, pressed } = event else { panic!("{event:?}") };
             if pressed {
                 held.insert(code)
             } else {
                 held.remove(&code)
             };
-            inbox.handled(received);
         }
         assert!(held.is_empty(), "{held:?}");
         assert_eq!(sink.report().delivered, 0, "programs were not told");
         inbox.told();
         assert_eq!(sink.report().delivered, LIMIT as u64 + 3000);
         sink.send(InputEvent::Key { code: 30, pressed: true });
-        assert!(channel.try_recv().is_ok(), "there is room again");
+        assert_eq!(inbox.take().len(), 1, "there is room again");
+    }
+
+    #[test]
+    fn motion_becomes_one_event_and_leaves_room_for_clicks() {
+        let (wake, _woken) = make_ping().expect("eventfd");
+        let (sink, mut inbox) = way(wake);
+        let click = |pressed| InputEvent::Button { code: 0x110, pressed };
+        for pressed in (0..1000).map(|count| count % 2 == 0) {
+            for _ in 0..10 {
+                sink.send(InputEvent::PointerMotion { dx: 1.0, dy: -2.0 });
+            }
+            sink.send(click(pressed));
+        }
+        assert_eq!(sink.report().dropped, 0);
+        let motion = InputEvent::PointerMotion { dx: 10.0, dy: -20.0 };
+        let expected = (0..1000).flat_map(|count| [motion.clone(), click(count % 2 == 0)]);
+        assert!(inbox.take().into_iter().eq(expected));
+        assert!(inbox.take().is_empty());
     }
 }

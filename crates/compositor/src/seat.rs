@@ -8,7 +8,7 @@ use crate::text;
 use lumen_media::{InputEvent, Pen, TouchPhase};
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, TouchSlot};
 use smithay::desktop::PopupGrab;
-use smithay::input::keyboard::{FilterResult, KeyboardHandle, KeyboardTarget, Keycode};
+use smithay::input::keyboard::{FilterResult, KeyboardHandle, KeyboardTarget, Keycode, ModifiersState};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, PointerHandle, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotionEvent, TouchHandle, UpEvent};
 use smithay::input::{Seat, SeatState};
@@ -52,6 +52,8 @@ impl Input {
     ) -> Result<Self, smithay::input::keyboard::Error> {
         let mut seat = seats.new_wl_seat(display, "seat0");
         let keyboard = seat.add_keyboard(layout.config(), REPEAT.1, REPEAT.0)?;
+        // As desktops have it at their start: clients tell the keys of a number pad as such, whatever their NumLock says.
+        keyboard.set_modifier_state(ModifiersState { num_lock: true, ..ModifiersState::default() });
         let pointer = seat.add_pointer();
         let touch = seat.add_touch();
         Ok(Self {

@@ -8,8 +8,7 @@ use crate::shared::{Source, Wishes};
 use crate::socket::Socket;
 use crate::state::Compositor;
 use lumen_media::slot::{Sender, slot};
-use lumen_media::{DisplayError, Frame, InputEvent, Mode, Timestamp, clock};
-use smithay::reexports::calloop::channel::{self, Channel};
+use lumen_media::{DisplayError, Frame, Mode, clock};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::ping::{Ping, PingSource, make_ping};
 use smithay::reexports::calloop::{EventLoop, Interest, Mode as Trigger, PostAction};
@@ -54,7 +53,7 @@ struct Start {
     socket: Socket,
     listener: UnixListener,
     frames: Sender<Frame>,
-    input: Channel<(InputEvent, Timestamp)>,
+    input: PingSource,
     inbox: Inbox,
     wake: Ping,
     woken: PingSource,
@@ -81,7 +80,8 @@ pub(crate) fn start(dir: &Path, mode: Mode, layout: &Layout) -> Result<Running, 
     let (socket, listener) = Socket::bind(dir)?;
     let other = |what: &str, error: io::Error| DisplayError::Other(format!("cannot {what}: {error}"));
     let (wake, woken) = make_ping().map_err(|error| other("make an eventfd", error))?;
-    let (sink, input, inbox) = way();
+    let (came, input) = make_ping().map_err(|error| other("make an eventfd", error))?;
+    let (sink, inbox) = way(came);
     let (sender, frames) = slot();
     let wishes = Arc::new(Wishes::new(wake.clone()));
     let socket_name = socket.name().to_owned();
@@ -188,11 +188,11 @@ fn set_up(start: Start) -> Result<OutputThread, ThreadError> {
         })
         .map_err(|error| insert(error.error))?;
     sources
-        .insert_source(start.input, |event, _, state| {
-            if let channel::Event::Msg((event, received)) = event {
+        .insert_source(start.input, |_, _, state| {
+            // What comes meanwhile waits for the next turn.
+            for event in state.inbox.take() {
                 state.now = clock::now();
                 state.input(event);
-                state.inbox.handled(received);
             }
         })
         .map_err(|error| insert(error.error))?;

@@ -6,8 +6,8 @@ mod client;
 
 use super::*;
 use client::{Client, Shell, Toplevel};
-use lumen_media::FrameSource;
 use lumen_media::slot::Wait;
+use lumen_media::{FrameSource, Timestamp};
 use std::path::PathBuf;
 use std::time::Duration;
 use wayland_protocols::wp::presentation_time::client::wp_presentation::WpPresentation;
@@ -57,7 +57,8 @@ fn run_with<T: Send>(play: impl FnOnce(Side) -> T + Send) -> (OutputThread, T) {
     let (socket, listener) = Socket::bind(dir.path()).expect("writable");
     let path = dir.path().join(socket.name());
     let (wake, woken) = make_ping().expect("eventfd");
-    let (_sink, input, inbox) = way();
+    let (came, input) = make_ping().expect("eventfd");
+    let (_sink, inbox) = way(came);
     let (sender, frames) = slot();
     let wishes = Arc::new(Wishes::new(wake.clone()));
     let source = Source { frames, wishes: wishes.clone() };

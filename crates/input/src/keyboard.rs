@@ -115,6 +115,14 @@ impl Keyboard {
         (after != before).then_some(after)
     }
 
+    /// Locks NumLock, as desktops do at their start: the keys of a number pad are told as such, whatever the client's
+    /// NumLock says.
+    pub fn lock_numbers(&mut self) {
+        let Modifiers { depressed, latched, locked, group } = self.modifiers();
+        let numbers = 1_u32.checked_shl(self.keymap.mod_get_index(xkb::MOD_NAME_NUM)).unwrap_or(0);
+        self.told(depressed, latched, locked | numbers, group);
+    }
+
     /// The desktop says what is in force.
     pub fn told(&mut self, depressed: u32, latched: u32, locked: u32, group: u32) {
         self.state.update_mask(depressed, latched, locked, 0, 0, group);

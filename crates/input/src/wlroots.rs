@@ -161,7 +161,8 @@ impl Wlroots {
                         theirs.release();
                     }
                 }
-                let (keymap, reason) = keymap(target, state.keymap.take())?;
+                let (mut keymap, reason) = keymap(target, state.keymap.take())?;
+                keymap.lock_numbers();
                 missing.extend(reason);
                 Some((manager.create_virtual_keyboard(seat, &handle, ()), keymap))
             }

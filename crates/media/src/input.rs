@@ -70,6 +70,42 @@ pub enum InputEvent {
     Text(String),
 }
 
+/// Bytes of merged texts.
+const MAX_TEXT: usize = 4096;
+
+impl InputEvent {
+    /// Takes in a `later` event, where only the sum of both or the later state is of interest: moves of the pointer and the
+    /// wheel, moves of one finger; and text, which belongs together. Says whether it did. Only for neighbours: a click
+    /// belongs to where the pointer was.
+    pub fn merge(&mut self, later: &Self) -> bool {
+        match (self, later) {
+            (Self::PointerMotion { dx, dy }, Self::PointerMotion { dx: more_x, dy: more_y }) => {
+                *dx += more_x;
+                *dy += more_y;
+            }
+            (Self::PointerAbsolute { x, y }, Self::PointerAbsolute { x: new_x, y: new_y }) => {
+                (*x, *y) = (*new_x, *new_y);
+            }
+            (
+                Self::Scroll { horizontal_v120, vertical_v120 },
+                Self::Scroll { horizontal_v120: more_h, vertical_v120: more_v },
+            ) => {
+                *horizontal_v120 = horizontal_v120.saturating_add(*more_h);
+                *vertical_v120 = vertical_v120.saturating_add(*more_v);
+            }
+            (
+                Self::Touch { id, phase: TouchPhase::Move, x, y },
+                Self::Touch { id: same, phase: TouchPhase::Move, x: new_x, y: new_y },
+            ) if id == same => (*x, *y) = (*new_x, *new_y),
+            (Self::Text(text), Self::Text(more)) if text.len() + more.len() <= MAX_TEXT => {
+                text.push_str(more)
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
 /// What a sink can say about itself, for the log and the status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputReport {

@@ -13,6 +13,7 @@ use std::time::Duration;
 // Windows virtual keys.
 const KEY_Q: u8 = 0x51;
 const CAPS_LOCK: u8 = 0x14;
+const NUMPAD_7: u8 = 0x67;
 
 fn request() -> StreamRequest {
     StreamRequest::new(1280, 720, 60)
@@ -106,11 +107,12 @@ fn input_arrives_where_it_was_aimed() {
     tap(KEY_Q);
     tap(CAPS_LOCK);
     tap(KEY_Q);
+    tap(NUMPAD_7);
     let typed = || -> String {
         let events = lab.input_log().into_iter().filter(|event| event["type"] == "typed");
         events.filter_map(|event| Some(event["text"].as_str()?.to_owned())).collect()
     };
-    wait_for("what was typed, in its order", PATIENCE, || typed().ends_with("qßQq").then_some(()));
+    wait_for("what was typed, in its order", PATIENCE, || typed().ends_with("qßQq7").then_some(()));
     let input = lab.status()["sessions"][0]["input"].clone();
     println!("input by {input}");
     assert!(input["delivered"].as_u64().is_some_and(|count| count > 20), "{input}");

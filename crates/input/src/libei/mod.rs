@@ -22,6 +22,9 @@ const SMOOTH_PER_NOTCH: f64 = 10.0;
 /// For what was sent to be taken before another connection says more.
 const SETTLE: Duration = Duration::from_millis(300);
 
+/// How often a desktop is asked before the other way is taken.
+const ATTEMPTS: u32 = 3;
+
 /// Which part of the desktop is streamed: positions land there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
@@ -72,31 +75,49 @@ pub fn libei(target: LibeiTarget, socket: Socket) -> Arc<dyn InputSink> {
     libei_or(target, socket, None)
 }
 
-/// As [`libei`], with another way for when no socket is to be had.
+/// As [`libei`], with another way for when no socket is to be had. A desktop that is busy, or just starts, is asked some
+/// times before: the other way, once taken, stays until it breaks.
 pub(crate) fn libei_or(
     target: LibeiTarget,
     mut socket: Socket,
-    mut other: Option<Connect>,
+    other: Option<Connect>,
 ) -> Arc<dyn InputSink> {
     let LibeiTarget { desktop, place, beyond, layout, whole_notches } = target;
     let beyond = Arc::new(Mutex::new(beyond));
-    let connect: Connect = Box::new(move || {
-        let connected = socket().and_then(|fd| Libei::connect(desktop, fd, place.clone(), beyond.clone()));
-        match (connected, &mut other) {
-            (Ok(mut driver), _) => {
-                driver.whole_notches = whole_notches;
-                driver.devices.keyboard =
-                    layout.as_ref().and_then(|(layout, variant)| Keyboard::of_layout(layout, variant));
-                Ok(Box::new(driver) as Box<dyn Driver>)
-            }
-            (Err(error), Some(other)) => {
-                tracing::debug!(%error, "no libei");
-                other()
-            }
-            (Err(error), None) => Err(error),
-        }
+    let libei: Connect = Box::new(move || {
+        let mut driver = Libei::connect(desktop, socket()?, place.clone(), beyond.clone())?;
+        driver.whole_notches = whole_notches;
+        driver.devices.keyboard =
+            layout.as_ref().and_then(|(layout, variant)| Keyboard::of_layout(layout, variant));
+        Ok(Box::new(driver) as Box<dyn Driver>)
     });
+    let connect = match other {
+        Some(other) => first_or(libei, other),
+        None => libei,
+    };
     start(desktop, connect)
+}
+
+/// Connects by the first way; by the other one where that never works, or has failed [`ATTEMPTS`] times.
+fn first_or(mut first: Connect, mut other: Connect) -> Connect {
+    let mut failed = 0;
+    Box::new(move || {
+        let error = match first() {
+            Ok(driver) => {
+                failed = 0;
+                return Ok(driver);
+            }
+            Err(error) => error,
+        };
+        let may_heal = |error: &InputError| matches!(error, InputError::Lost { .. });
+        failed += 1;
+        if may_heal(&error) && failed < ATTEMPTS {
+            return Err(error);
+        }
+        tracing::debug!(%error, "no libei");
+        // What may heal counts for more than what never will.
+        other().map_err(|worse| if may_heal(&error) && !may_heal(&worse) { error } else { worse })
+    })
 }
 
 struct Libei {
@@ -380,5 +401,62 @@ impl Drop for Libei {
     fn drop(&mut self) {
         self.devices.stop(self.link.serial());
         let _ = self.link.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+    impl Driver for Nothing {
+        fn path(&self) -> &'static str {
+            "other"
+        }
+        fn apply(&mut self, _: &InputEvent) -> Applied {
+            Applied::Sent
+        }
+        fn flush(&mut self) -> Result<bool, InputError> {
+            Ok(true)
+        }
+        fn turn(&mut self, _: BorrowedFd<'_>, _: Option<Timestamp>) -> Result<(), InputError> {
+            Ok(())
+        }
+    }
+
+    fn lost() -> InputError {
+        InputError::Lost { desktop: "KWin", cause: "busy".into() }
+    }
+
+    fn never() -> InputError {
+        InputError::Unsupported { desktop: "KWin", cause: "no".into(), remedy: "none".into() }
+    }
+
+    fn failing(error: fn() -> InputError) -> Connect {
+        Box::new(move || Err(error()))
+    }
+
+    #[test]
+    fn a_desktop_that_is_busy_is_asked_again_before_the_other_way_is_taken() {
+        let mut connect = first_or(failing(lost), Box::new(|| Ok(Box::new(Nothing))));
+        for _ in 1..ATTEMPTS {
+            assert!(matches!(connect(), Err(InputError::Lost { .. })));
+        }
+        assert_eq!(connect().ok().map(|driver| driver.path()), Some("other"));
+        let mut connect = first_or(failing(never), Box::new(|| Ok(Box::new(Nothing))));
+        assert_eq!(connect().ok().map(|driver| driver.path()), Some("other"), "at once");
+    }
+
+    #[test]
+    fn nobody_gives_up_while_one_way_may_heal() {
+        for (first, other, heals) in
+            [(lost as fn() -> _, never as fn() -> _, true), (never, lost, true), (never, never, false)]
+        {
+            let mut connect = first_or(failing(first), failing(other));
+            for _ in 0..5 {
+                let error = connect().err().expect("both fail");
+                assert_eq!(matches!(error, InputError::Lost { .. }), heals, "{error}");
+            }
+        }
     }
 }

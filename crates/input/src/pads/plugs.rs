@@ -3,7 +3,7 @@
 use super::feedback::DeviceFeedback;
 use super::hid::dualsense::DualSense;
 use super::hid::dualshock4::DualShock4;
-use super::hid::{self, Model, uhid};
+use super::hid::{Address, Model, uhid};
 use super::kind::PadKind;
 use super::manager::{Devices, MAX_PADS};
 use super::presence::{PlugError, Plugged};
@@ -39,21 +39,22 @@ pub fn access() -> [(&'static str, Access); 2] {
 
 enum Device {
     Input(uinput::Gamepad),
-    Hid(uhid::Gamepad),
+    /// Its address is free once it is gone.
+    Hid(uhid::Gamepad, #[expect(dead_code, reason = "held")] Address),
 }
 
 impl Device {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Input(gamepad) => gamepad.as_fd(),
-            Self::Hid(gamepad) => gamepad.as_fd(),
+            Self::Hid(gamepad, _) => gamepad.as_fd(),
         }
     }
 
     fn serve(&mut self, now: Timestamp, feedback: &mut dyn FnMut(DeviceFeedback)) -> io::Result<()> {
         match self {
             Self::Input(gamepad) => gamepad.serve(now, feedback),
-            Self::Hid(gamepad) => gamepad.serve(feedback),
+            Self::Hid(gamepad, _) => gamepad.serve(feedback),
         }
     }
 
@@ -64,14 +65,14 @@ impl Device {
     ) -> io::Result<Option<Timestamp>> {
         match self {
             Self::Input(gamepad) => Ok(gamepad.turn(now, feedback)),
-            Self::Hid(gamepad) => gamepad.turn(now).map(Some),
+            Self::Hid(gamepad, _) => gamepad.turn(now).map(Some),
         }
     }
 
     fn update(&mut self, report: &PadReport) -> io::Result<()> {
         match self {
             Self::Input(gamepad) => gamepad.update(report),
-            Self::Hid(gamepad) => gamepad.update(report, clock::now()),
+            Self::Hid(gamepad, _) => gamepad.update(report, clock::now()),
         }
     }
 }
@@ -143,13 +144,13 @@ impl Plugs {
 
     fn open(&mut self, number: u8, kind: PadKind) -> io::Result<Device> {
         let mark = PadMark::new(&self.owner, number);
-        let address = hid::address(&mark.phys);
+        let address = Address::of(&mark.phys);
         let model: Box<dyn Model> = match kind {
-            PadKind::DualSense => Box::new(DualSense::new(address)),
-            PadKind::DualShock4 => Box::new(DualShock4::new(address)),
+            PadKind::DualSense => Box::new(DualSense::new(address.bytes())),
+            PadKind::DualShock4 => Box::new(DualShock4::new(address.bytes())),
             kind => return uinput::Gamepad::new(kind, &mark).map(Device::Input),
         };
-        uhid::Gamepad::new(model, &mark, clock::now()).map(Device::Hid)
+        Ok(Device::Hid(uhid::Gamepad::new(model, &mark, clock::now())?, address))
     }
 }
 

@@ -159,35 +159,13 @@ enum Joined {
 }
 
 fn join(last: &mut InputEvent, event: &InputEvent) -> Joined {
-    match (last, event) {
-        (InputEvent::PointerMotion { dx, dy }, InputEvent::PointerMotion { dx: more_x, dy: more_y }) => {
-            *dx += more_x;
-            *dy += more_y;
-            Joined::Yes
-        }
-        (InputEvent::PointerAbsolute { x, y }, InputEvent::PointerAbsolute { x: new_x, y: new_y }) => {
-            (*x, *y) = (*new_x, *new_y);
-            Joined::Yes
-        }
-        (
-            InputEvent::Scroll { horizontal_v120, vertical_v120 },
-            InputEvent::Scroll { horizontal_v120: more_h, vertical_v120: more_v },
-        ) => {
-            *horizontal_v120 = horizontal_v120.saturating_add(*more_h);
-            *vertical_v120 = vertical_v120.saturating_add(*more_v);
-            Joined::Yes
-        }
-        (
-            InputEvent::Touch { id, phase: TouchPhase::Move, x, y },
-            InputEvent::Touch { id: same, phase: TouchPhase::Move, x: new_x, y: new_y },
-        ) => {
-            if id != same {
-                return Joined::Other;
-            }
-            (*x, *y) = (*new_x, *new_y);
-            Joined::Yes
-        }
-        _ => Joined::Stop,
+    let moves = |event: &InputEvent| matches!(event, InputEvent::Touch { phase: TouchPhase::Move, .. });
+    if last.merge(event) {
+        Joined::Yes
+    } else if moves(last) && moves(event) {
+        Joined::Other
+    } else {
+        Joined::Stop
     }
 }
 

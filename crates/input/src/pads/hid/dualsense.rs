@@ -119,8 +119,11 @@ impl Model for DualSense {
     fn output(&mut self, report: &[u8], feedback: &mut dyn FnMut(DeviceFeedback)) {
         let Some(report) = report.get(..=OUTPUT_LENGTH).filter(|report| report[0] == OUTPUT) else { return };
         let (flags_0, flags_1, flags_2) = (report[FLAGS_0], report[FLAGS_1], report[FLAGS_2]);
+        let motors = report[MOTOR_LEFT] | report[MOTOR_RIGHT];
+        // SDL, which Steam and many games use, stops the motors so: the gamepad's own haptics are to have their turn.
+        let stops = flags_0 | flags_1 | motors == 0;
         // Either of the two ways, or haptics off.
-        if flags_0 & 0x03 != 0 || flags_2 & 0x04 != 0 {
+        if flags_0 & 0x03 != 0 || flags_2 & 0x04 != 0 || stops {
             feedback(DeviceFeedback::Rumble {
                 low_frequency: playstation::strength(report[MOTOR_LEFT]),
                 high_frequency: playstation::strength(report[MOTOR_RIGHT]),

@@ -94,6 +94,10 @@ fn what_games_write_is_understood() {
     report[FLAGS_1] = 0;
     let left = Some((0x26, [0; 10]));
     assert_eq!(said(&report), [DeviceFeedback::Triggers(TriggerEffects { left, right: None })]);
+    // SDL marks the motors while they run, and nothing when they are to stop.
+    assert_eq!(said(&[OUTPUT, 0x03, 0, 0xff, 0xff].into_iter().chain([0; 43]).collect::<Vec<_>>()).len(), 1);
+    let stopped = DeviceFeedback::Rumble { low_frequency: 0, high_frequency: 0 };
+    assert_eq!(said(&[OUTPUT].into_iter().chain([0; 47]).collect::<Vec<_>>()), [stopped]);
     assert_eq!(said(&report[..47]), [], "too short");
     assert_eq!(said(&[]), []);
 }

@@ -10,6 +10,9 @@ pub mod uhid;
 use super::feedback::DeviceFeedback;
 use super::report::PadReport;
 use lumen_media::Timestamp;
+use std::collections::BTreeSet;
+use std::iter;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Length of an input report of either PlayStation gamepad over USB, its id included.
@@ -39,9 +42,38 @@ pub(super) trait Model: Send {
     fn output(&mut self, report: &[u8], feedback: &mut dyn FnMut(DeviceFeedback));
 }
 
-/// A gamepad's address, which the kernel wants to be unlike all others: made from its mark, in the range of addresses that
-/// belong to nobody.
-pub(super) fn address(mark: &str) -> [u8; 6] {
+/// Those of this process's gamepads.
+static TAKEN: Mutex<BTreeSet<[u8; 6]>> = Mutex::new(BTreeSet::new());
+
+/// A gamepad's address, which the kernel wants to be unlike all others, in the range of addresses that belong to nobody.
+///
+/// The kernel's driver passes over a second gamepad with the address of one that is still there, for instance when the
+/// client is back before the one of its last stream was pulled out. Nobody else gets it while this exists.
+#[derive(Debug)]
+pub(super) struct Address([u8; 6]);
+
+impl Address {
+    /// Made from the gamepad's mark: games know their gamepads again by it.
+    pub(super) fn of(mark: &str) -> Self {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = (2..).map(|count| address(&format!("{mark}/{count}")));
+        let free = iter::once(address(mark)).chain(more).find(|address| taken.insert(*address));
+        Self(free.expect("no end of candidates"))
+    }
+
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> [u8; 6] {
+        self.0
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+fn address(mark: &str) -> [u8; 6] {
     // FNV-1a
     let hash = mark
         .bytes()
@@ -62,5 +94,15 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(a, address("lumen/1/2/0"));
         assert_eq!((a[0] & 3, b[0] & 3), (2, 2));
+    }
+
+    #[test]
+    fn a_gamepad_that_is_back_early_gets_another_address() {
+        let first = Address::of("lumen/a/b/0");
+        let [second, third] = [Address::of("lumen/a/b/0"), Address::of("lumen/a/b/0")];
+        assert!(first.0 != second.0 && second.0 != third.0 && third.0 != first.0);
+        let usual = first.bytes();
+        drop((first, second, third));
+        assert_eq!(Address::of("lumen/a/b/0").bytes(), usual);
     }
 }
