@@ -79,7 +79,9 @@ impl InputEvent {
     /// belongs to where the pointer was.
     pub fn merge(&mut self, later: &Self) -> bool {
         match (self, later) {
-            (Self::PointerMotion { dx, dy }, Self::PointerMotion { dx: more_x, dy: more_y }) => {
+            (Self::PointerMotion { dx, dy }, Self::PointerMotion { dx: more_x, dy: more_y })
+                if (*dx + more_x).is_finite() && (*dy + more_y).is_finite() =>
+            {
                 *dx += more_x;
                 *dy += more_y;
             }
