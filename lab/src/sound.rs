@@ -137,6 +137,14 @@ impl Session {
         Ok(entry.and_then(|entry| entry["value"]["name"].as_str().map(str::to_owned)))
     }
 
+    /// Writes `value` (a text) under `key` of the object with this id into the session manager's metadata `default`.
+    ///
+    /// # Errors
+    /// When `pw-metadata` fails.
+    pub fn note(&self, id: u64, key: &str, value: &str) -> Result<(), LabError> {
+        self.ask("pw-metadata", &[&id.to_string(), key, value, "Spa:String"]).map(drop)
+    }
+
     /// All entries of the session manager's metadata `default`.
     ///
     /// # Errors

@@ -167,12 +167,7 @@ fn defaults_stay(session: &Session) {
     };
     let before = defaults();
     let _tones = play(session, "player", 2);
-    let plays_to = |sink: &str| {
-        wait_for(&format!("the player on {sink}"), LIMIT, || {
-            (session.linked_to("player").ok()? == [sink]).then_some(())
-        })
-        .unwrap_or_else(|error| panic!("{error}: {:?}", session.linked_to("player")));
-    };
+    let plays_to = |sink: &str| plays_to(session, sink);
     plays_to("room");
     let sound = start(session, Some(Channels::Stereo));
     plays_to("room");
@@ -191,13 +186,55 @@ fn defaults_stay(session: &Session) {
     plays_to("room");
     assert_eq!(defaults(), before);
     assert_eq!(session.sinks().expect("pw-dump"), ["room"]);
-    let left: Vec<_> = session
-        .notebook()
-        .expect("pw-dump")
-        .into_iter()
-        .filter(|entry| entry["key"] == "target.object")
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(notes(session), [] as [String; 0]);
+}
+
+fn plays_to(session: &Session, sink: &str) {
+    wait_for(&format!("the player on {sink}"), LIMIT, || {
+        (session.linked_to("player").ok()? == [sink]).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", session.linked_to("player")));
+}
+
+/// What the notebook says about streams and their targets.
+fn notes(session: &Session) -> Vec<String> {
+    let entries = session.notebook().expect("pw-dump").into_iter();
+    let targets = entries.filter(|entry| entry["key"].as_str().is_some_and(|key| key.contains("target")));
+    targets.map(|entry| format!("{}={}", entry["key"], entry["value"]).replace('"', "")).collect()
+}
+
+#[test]
+fn a_program_that_the_user_has_put_elsewhere_goes_back_there_also_after_a_crash() {
+    let Some(session) = session("pinned") else { return };
+    for sink in ["room", "headphones"] {
+        session.make_sink(sink, 2, 48_000).expect("a sink");
+    }
+    session.choose_sink("room").expect("chosen");
+    let _tones = play(&session, "player", 2);
+    plays_to(&session, "room");
+    let player = session.sound_node("player").expect("pw-dump").expect("it plays");
+    session.note(player, "target.object", "headphones").expect("noted");
+    plays_to(&session, "headphones");
+    let sound = start(&session, Some(Channels::Stereo));
+    let ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    plays_to(&session, NAME);
+    let moved = notes(&session);
+    drop((ear, sound));
+    plays_to(&session, "headphones");
+    assert_eq!(notes(&session), ["target.object=headphones"]);
+
+    // What a host leaves that is killed: its notes, and no sink.
+    for note in &moved {
+        let (key, value) = note.split_once('=').expect("a note");
+        session.note(player, key, &value.replace(NAME, "lumen-sink-killed")).expect("noted");
+    }
+    let sound = start(&session, None);
+    wait_for("the notes of before", LIMIT, || {
+        (notes(&session) == ["target.object=headphones"]).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", notes(&session)));
+    plays_to(&session, "headphones");
+    drop(sound);
 }
 
 #[test]

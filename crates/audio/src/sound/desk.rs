@@ -1,6 +1,6 @@
 //! What the daemon has: sinks, the default one, programs that play.
 
-use super::moves::{Player, Target};
+use super::moves::{BEFORE, KEY, Player, Target};
 use pipewire::metadata::{Metadata, MetadataListener};
 use pipewire::node::Node;
 use pipewire::registry::{GlobalObject, Listener, RegistryRc};
@@ -21,6 +21,8 @@ pub(super) struct Desk {
     pub(super) players: RefCell<HashMap<u32, Player>>,
     /// What the session manager is told about each stream's target.
     pub(super) targets: RefCell<HashMap<u32, Target>>,
+    /// What stood there before a session of ours moved the stream; in the notebook, so that it outlives a host that is killed.
+    pub(super) before: RefCell<HashMap<u32, Target>>,
     /// The default sink's name.
     pub(super) default: RefCell<Option<String>>,
     /// The session manager's notebook, and who listens to it; the listener goes first.
@@ -58,6 +60,7 @@ impl Desk {
                 if let Ok(metadata) = registry.bind::<Metadata, _>(object) {
                     // Of a session manager that was started again: what stood in the old one is gone, our moves too.
                     desk.targets.borrow_mut().clear();
+                    desk.before.borrow_mut().clear();
                     desk.players.borrow_mut().values_mut().for_each(Player::forget_move);
                     let listener = Self::read(desk, &metadata);
                     desk.notebook_id.set(Some(object.id));
@@ -84,6 +87,7 @@ impl Desk {
         // Dropped after the borrow has ended: its listener may say something.
         let player = self.players.borrow_mut().remove(&id);
         self.targets.borrow_mut().remove(&id);
+        self.before.borrow_mut().remove(&id);
         let notebook = self.notebook_id.get() == Some(id);
         if notebook {
             self.notebook_id.set(None);
@@ -106,13 +110,21 @@ impl Desk {
                     (GLOBAL, Some("default.audio.sink"), value) => {
                         *desk.default.borrow_mut() = value.and_then(name_of).map(str::to_owned);
                     }
-                    // Everything about the subject is forgotten.
-                    (subject, None, _) | (subject, Some("target.object"), None) => {
+                    (subject, None, _) => {
+                        // Everything about the subject is forgotten.
                         desk.targets.borrow_mut().remove(&subject);
+                        desk.before.borrow_mut().remove(&subject);
                     }
-                    (subject, Some("target.object"), Some(value)) => {
-                        let target = Target { kind: kind.map(str::to_owned), value: value.to_owned() };
-                        desk.targets.borrow_mut().insert(subject, target);
+                    (subject, Some(key @ (KEY | BEFORE)), value) => {
+                        let notes = if key == KEY { &desk.targets } else { &desk.before };
+                        match value {
+                            Some(value) => {
+                                let target =
+                                    Target { kind: kind.map(str::to_owned), value: value.to_owned() };
+                                notes.borrow_mut().insert(subject, target);
+                            }
+                            None => drop(notes.borrow_mut().remove(&subject)),
+                        }
                     }
                     _ => return 0,
                 }

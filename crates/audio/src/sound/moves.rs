@@ -5,11 +5,14 @@
 
 use super::SINK_PREFIX;
 use super::desk::Desk;
+use pipewire::metadata::Metadata;
 use pipewire::node::{Node, NodeChangeMask, NodeListener};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-const KEY: &str = "target.object";
+pub(super) const KEY: &str = "target.object";
+/// Key of our own: what stood under the other one before. Session managers pass over keys that they do not know.
+pub(super) const BEFORE: &str = "lumen.target.before";
 /// How the notebook calls values that are no JSON and no numbers of objects.
 const TEXT: &str = "Spa:String";
 
@@ -96,8 +99,12 @@ impl Desk {
                 if noted.is_some_and(|target| self.has_sink(&target.value)) {
                     continue;
                 }
+                // A killed host's own note is older than what it left.
+                let left = current.as_ref().is_some_and(|target| target.value.starts_with(SINK_PREFIX));
+                let before = if left { self.before.borrow().get(id).cloned() } else { current };
+                write(notebook, *id, BEFORE, before.as_ref());
                 notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
-                player.moved = Some(current.filter(|target| !target.value.starts_with(SINK_PREFIX)));
+                player.moved = Some(before);
             }
             // One whose own wish was not known at once goes there anyway.
             count += usize::from(player.moved.is_some() && player.may_move() && !ours);
@@ -112,27 +119,28 @@ impl Desk {
         for (id, player) in self.players.borrow_mut().iter_mut() {
             let Some(before) = player.moved.take() else { continue };
             let still = self.targets.borrow().get(id).is_none_or(|target| target.value == sink);
-            if !still {
-                continue;
+            if still {
+                write(notebook, *id, KEY, before.as_ref());
             }
-            match before {
-                Some(target) => {
-                    notebook.set_property(*id, KEY, target.kind.as_deref(), Some(&target.value));
-                }
-                None => notebook.set_property(*id, KEY, None, None),
-            }
+            write(notebook, *id, BEFORE, None);
         }
     }
 
-    /// Forgets targets that are sinks of sessions that are over: of a host that was killed.
+    /// Puts back targets that are sinks of sessions that are over: of a host that was killed.
     pub(super) fn forget_dead_sinks(&self) {
         let notebook = self.notebook.borrow();
         let Some((_, notebook)) = notebook.as_ref() else { return };
-        let targets = self.targets.borrow().clone();
+        let (targets, before) = (self.targets.borrow().clone(), self.before.borrow().clone());
         for (id, target) in targets {
             if target.value.starts_with(SINK_PREFIX) && !self.has_sink(&target.value) {
-                notebook.set_property(id, KEY, None, None);
+                write(notebook, id, KEY, before.get(&id));
+                write(notebook, id, BEFORE, None);
             }
         }
     }
+}
+
+fn write(notebook: &Metadata, id: u32, key: &str, target: Option<&Target>) {
+    let kind = target.and_then(|target| target.kind.as_deref());
+    notebook.set_property(id, key, kind, target.map(|target| target.value.as_str()));
 }
