@@ -17,7 +17,7 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{IsAlive, Logical, Point, SERIAL_COUNTER, Size};
 use smithay::wayland::pointer_constraints::{PointerConstraint, with_pointer_constraint};
 use smithay::wayland::tablet_manager::{TabletSeatHandle, TabletSeatTrait};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Key repeat of the clients: rate in Hz and delay in ms, as most desktops have it.
 const REPEAT: (i32, i32) = (25, 400);
@@ -38,7 +38,8 @@ pub(crate) struct Input {
     size: Size<i32, Logical>,
     keys: BTreeSet<u16>,
     buttons: BTreeSet<u16>,
-    touches: BTreeSet<u32>,
+    /// Fingers that are down, and where.
+    touches: BTreeMap<u32, Point<f64, Logical>>,
     pub(crate) tablets: TabletSeatHandle,
     pub(crate) tablet: Tablet,
 }
@@ -67,7 +68,7 @@ impl Input {
             size,
             keys: BTreeSet::new(),
             buttons: BTreeSet::new(),
-            touches: BTreeSet::new(),
+            touches: BTreeMap::new(),
         })
     }
 
@@ -221,21 +222,29 @@ impl Compositor {
         let slot = TouchSlot::from(Some(id));
         let (serial, time) = (SERIAL_COUNTER.next_serial(), self.millis());
         let location = self.input.absolute(x, y);
+        let known = self.input.touches.contains_key(&id);
         match phase {
-            TouchPhase::Down if self.input.touches.len() < MAX_TOUCHES && self.input.touches.insert(id) => {
+            TouchPhase::Down if !known && self.input.touches.len() < MAX_TOUCHES => {
+                self.input.touches.insert(id, location);
                 self.clicked(location);
                 let under = self.desk.surface_under(location);
                 touch.down(self, under, &DownEvent { slot, location, serial, time });
             }
-            TouchPhase::Move if self.input.touches.contains(&id) => {
+            TouchPhase::Move if known => {
+                self.input.touches.insert(id, location);
                 let under = self.desk.surface_under(location);
                 touch.motion(self, under, &TouchMotionEvent { slot, location, time });
             }
-            TouchPhase::Up if self.input.touches.remove(&id) => {
+            TouchPhase::Up if known => {
+                self.input.touches.remove(&id);
                 touch.up(self, &UpEvent { slot, serial, time });
             }
             TouchPhase::Cancel if !self.input.touches.is_empty() => {
-                self.input.touches.clear();
+                // Smithay passes over fingers that have not moved since the last frame.
+                for (id, location) in std::mem::take(&mut self.input.touches) {
+                    let slot = TouchSlot::from(Some(id));
+                    touch.motion(self, None, &TouchMotionEvent { slot, location, time });
+                }
                 touch.cancel(self);
             }
             // A finger that was never put down, or twice.
@@ -279,7 +288,7 @@ impl Compositor {
         for code in self.input.buttons.clone() {
             self.button(code, false);
         }
-        if let Some(id) = self.input.touches.first().copied() {
+        if let Some(id) = self.input.touches.keys().next().copied() {
             self.touch(id, TouchPhase::Cancel, 0.0, 0.0);
         }
         self.pen(Pen::default());

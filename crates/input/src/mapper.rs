@@ -158,7 +158,24 @@ impl Mapper {
             | InputPacket::Motion(_)
             | InputPacket::Battery(_)
             | InputPacket::EnableHaptics => self.dropped.gamepad += 1,
-            InputPacket::Unknown { .. } => self.dropped.unknown += 1,
+            InputPacket::Unknown { .. } => self.unknown(),
+        }
+    }
+
+    /// Said once, not for every packet of somebody who sends nothing else.
+    fn invalid(&mut self) {
+        self.dropped.invalid += 1;
+        if self.dropped.invalid == 1 {
+            tracing::warn!("the client sent input whose values mean nothing; further ones are only counted");
+        }
+    }
+
+    fn unknown(&mut self) {
+        self.dropped.unknown += 1;
+        if self.dropped.unknown == 1 {
+            tracing::warn!(
+                "the client sent a key or an event that is not known; further ones are only counted"
+            );
         }
     }
 
@@ -176,7 +193,7 @@ impl Mapper {
         // Qt flags Japanese keys only, others every key that they cannot place.
         let japanese = key.by_layout && !key.on_screen && !self.flags_others;
         let Some(code) = keymap::evdev(key.code, japanese) else {
-            self.dropped.unknown += 1;
+            self.unknown();
             return;
         };
         if !key.pressed {
@@ -239,7 +256,7 @@ impl Mapper {
     /// NUL ends text in most of the programs that it would go to.
     fn text(&mut self, text: &str) {
         match text.is_empty() || text.contains('\0') {
-            true => self.dropped.invalid += 1,
+            true => self.invalid(),
             false => self.send(InputEvent::Text(text.to_owned())),
         }
     }
@@ -247,7 +264,7 @@ impl Mapper {
     fn position(&mut self, position: MousePosition) {
         let MousePosition { x, y, width, height } = position;
         if width <= 0 || height <= 0 {
-            self.dropped.invalid += 1;
+            self.invalid();
             return;
         }
         let fraction = |at: i16, last: i16| (f64::from(at) / f64::from(last)).clamp(0.0, 1.0);
@@ -271,13 +288,13 @@ impl Mapper {
         match event {
             TouchEvent::Cancel | TouchEvent::CancelAll => self.cancel_contacts(),
             TouchEvent::Down | TouchEvent::Move if !(x.is_finite() && y.is_finite()) => {
-                self.dropped.invalid += 1;
+                self.invalid();
             }
             TouchEvent::Down => {
                 match (self.contacts.find(contact), self.contacts.put_down(contact, (x, y))) {
                     (Some(id), _) => self.touch(id, TouchPhase::Move, x, y),
                     (None, Some(id)) => self.touch(id, TouchPhase::Down, x, y),
-                    (None, None) => self.dropped.invalid += 1,
+                    (None, None) => self.invalid(),
                 }
             }
             TouchEvent::Move => {
@@ -308,7 +325,7 @@ impl Mapper {
     fn pen(&mut self, packet: &PenPacket) {
         let places = matches!(packet.event, TouchEvent::Hover | TouchEvent::Down | TouchEvent::Move);
         if places && !(packet.x.is_finite() && packet.y.is_finite()) {
-            self.dropped.invalid += 1;
+            self.invalid();
             return;
         }
         let now = Pen {

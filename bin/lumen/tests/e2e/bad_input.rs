@@ -1,7 +1,8 @@
 //! Foreign bytes on every port while a client streams: each gets its protocol's answer or nothing, and the stream goes on.
 
-use crate::lab::{Lab, PATIENCE, Viewer};
-use lumen_testkit::{Codec, StreamRequest};
+use crate::lab::{Lab, PATIENCE, Viewer, now, wait_for};
+use lumen_testkit::input::{Contact, PadState};
+use lumen_testkit::{Codec, InputPacket, StreamRequest};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -89,6 +90,125 @@ fn foreign_bytes_on_every_port_do_not_touch_a_stream() {
     let panics = lab.log().matches("panicked").count();
     assert_eq!(panics, 0, "{}", lab.log());
     stream.disconnect(PATIENCE);
+}
+
+/// A packet of 0x0206: size, magic, body.
+fn raw(magic: u32, body: &[u8], channel: u8) -> InputPacket {
+    let size = u32::try_from(4 + body.len()).expect("short").to_be_bytes();
+    InputPacket::Raw { bytes: [&size, &magic.to_le_bytes(), body].concat(), channel }
+}
+
+#[test]
+fn input_that_makes_no_sense_is_said_once_and_the_rest_arrives() {
+    let lab = Lab::start("");
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "testcard", &StreamRequest::new(1280, 720, 60));
+    let mut viewer = Viewer::new(Codec::H264);
+    viewer.watch(&stream, 3);
+    let touch = |event, x, y| InputPacket::Touch {
+        event,
+        rotation: 0,
+        pointer: 3,
+        x,
+        y,
+        pressure: f32::NAN,
+        major: f32::INFINITY,
+        minor: -1.0,
+    };
+    for _ in 0..20 {
+        for packet in [
+            // Text that is no UTF-8, none at all, and a zero.
+            raw(0x17, &[0xff, 0xfe, 0x80], 2),
+            raw(0x17, &[], 2),
+            InputPacket::Text("\0".into()),
+            // Places outside, and parts of nothing.
+            InputPacket::MousePosition { x: -300, y: 9000, width: 1280, height: 720 },
+            InputPacket::MousePosition { x: 5, y: 5, width: 1, height: 1 },
+            touch(Contact::Down, f32::NAN, f32::INFINITY),
+            touch(Contact::Down, -3.0, 70.0),
+            touch(Contact::Up, f32::NAN, 0.0),
+            // A key and a button that do not exist, and an unknown packet.
+            InputPacket::key(true, 0xff),
+            InputPacket::MouseButton { down: true, button: 200 },
+            raw(0x7777_7777, &[1, 2, 3], 0),
+            // A gamepad that was never announced, and one with a number that there is not.
+            InputPacket::Pad(PadState { number: 9, ..PadState::default() }),
+            InputPacket::PadMotion { number: 200, kind: 1, axes: [f32::NAN, 0.0, 0.0] },
+            // Sizes that are not true.
+            InputPacket::Raw { bytes: b"\x00\x00\xff\xff\x03\x00\x00\x00".to_vec(), channel: 2 },
+            InputPacket::Raw { bytes: vec![0; 3], channel: 2 },
+            raw(0x03, &[0x80], 2),
+        ] {
+            stream.send_input(packet).expect("queued");
+        }
+    }
+    let logged = |fits: &dyn Fn(&serde_json::Value) -> bool| lab.input_log().iter().any(fits);
+    for down in [true, false] {
+        stream.send_input(InputPacket::key(down, 0x41)).expect("queued");
+    }
+    wait_for("a key after all that", PATIENCE, || {
+        logged(&|event| event["code"] == 30 && event["state"] == "released").then_some(())
+    });
+    assert!(
+        logged(&|event| event["type"] == "pointer_motion" && event["x"] == 0.0),
+        "what lies outside lands on the edge"
+    );
+    let codes = viewer.codes.len();
+    viewer.watch(&stream, codes + 10);
+    assert_eq!((stream.violations(), stream.ending()), (vec![], None));
+    let log = lab.log();
+    for said in ["a control message was dropped", "values mean nothing", "that is not known"] {
+        assert_eq!(log.matches(said).count(), 1, "{said}:\n{log}");
+    }
+    assert!(!log.contains("panicked"), "{log}");
+    // Each kind once at most.
+    let warnings = log.lines().filter(|line| line.contains(" WARN ")).count();
+    assert!(warnings <= 8, "{warnings} warnings:\n{log}");
+}
+
+/// 10,000 events a second for two seconds to the built-in desktop: keys and buttons arrive all, motion as its sum.
+#[test]
+fn a_flood_loses_no_key_and_no_button() {
+    let lab = Lab::start("");
+    let client = lab.paired(0);
+    let stream = lab.launch(&client, "testcard", &StreamRequest::new(1280, 720, 60));
+    Viewer::new(Codec::H264).watch(&stream, 3);
+    let began = now();
+    let rounds = 2000;
+    for round in 1..=rounds {
+        let step = if round % 2 == 0 { 3 } else { -3 };
+        for _ in 0..6 {
+            stream.send_input(InputPacket::MouseMove { dx: step, dy: step }).expect("queued");
+        }
+        for packet in [
+            InputPacket::key(true, 0x41),
+            InputPacket::MouseButton { down: true, button: 3 },
+            InputPacket::MouseButton { down: false, button: 3 },
+            InputPacket::key(false, 0x41),
+        ] {
+            stream.send_input(packet).expect("queued");
+        }
+        // By the clock: who was late catches up.
+        std::thread::sleep((began + Duration::from_millis(1) * round).saturating_duration_since(now()));
+    }
+    println!("{:.0} events a second", f64::from(rounds * 10) / (now() - began).as_secs_f64());
+    let count = |kind: &str, state: &str| {
+        let log = lab.input_log();
+        log.iter().filter(|event| event["type"] == kind && event["state"] == state).count()
+    };
+    let seen = || {
+        [("key", "pressed"), ("key", "released"), ("button", "pressed"), ("button", "released")]
+            .map(|(kind, state)| count(kind, state))
+    };
+    let wanted = [rounds as usize; 4];
+    let deadline = now() + PATIENCE;
+    while seen() != wanted {
+        assert!(now() < deadline, "{:?} of {wanted:?}; {}", seen(), lab.status()["sessions"][0]["input"]);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let input = lab.status()["sessions"][0]["input"].clone();
+    println!("input by {input}");
+    assert_eq!(input["dropped"], 0, "{input}");
 }
 
 #[test]

@@ -180,11 +180,25 @@ fn a_client_that_vanishes_is_let_go_and_may_return() {
     wait_for("the key", PATIENCE, || {
         lab.input_log().into_iter().find(|event| event["code"] == 30 && event["state"] == "pressed")
     });
+    let down = InputPacket::Touch {
+        event: Contact::Down,
+        rotation: 0,
+        pointer: 7,
+        x: 0.5,
+        y: 0.5,
+        pressure: 1.0,
+        major: 0.0,
+        minor: 0.0,
+    };
+    stream.send_input(down).expect("queued");
+    let logged = |kind: &'static str| lab.input_log().into_iter().find(|event| event["type"] == kind);
+    wait_for("the finger", PATIENCE, || logged("touch_down"));
     stream.kill();
-    // Held keys go after a second of silence, long before the session pauses.
-    wait_for("the key's release", Duration::from_secs(6), || {
+    // What is held goes after a second of silence, long before the session pauses.
+    wait_for("the key's release", Duration::from_secs(4), || {
         lab.input_log().into_iter().find(|event| event["code"] == 30 && event["state"] == "released")
     });
+    wait_for("the finger's end", PATIENCE, || logged("touch_cancel"));
     assert_eq!(lab.session_state().as_deref(), Some("streaming"));
     wait_for("the session to pause", Duration::from_secs(14), || {
         (lab.session_state()? == "paused").then_some(())

@@ -60,7 +60,7 @@ fn ask(config: &DisplayConfig, socket: &Path) -> Result<(OwnedFd, zbus::Connecti
         _ => DisplayError::Gone { backend: KWIN, cause: error.to_string() },
     };
     bus::wait(KWIN, "a socket for input", LIMIT, async {
-        let connection = bus::connect(KWIN, &address).await?;
+        let connection = bus::connect(KWIN, &address).await.map_err(|error| never(error.to_string()))?;
         let answer = connection
             .call_method(Some(SERVICE), PATH, Some(INTERFACE), "connectToEIS", &ALL)
             .await

@@ -114,6 +114,8 @@ const CLICK: f64 = 0.05;
 
 /// Nobody should hear so much quiet: 20 ms.
 const LONG_QUIET: u64 = 960;
+/// Half a second.
+const SILENCE: u64 = 24_000;
 
 impl Flaw {
     fn apart(&self, other: &Flaw) -> i64 {
@@ -227,13 +229,17 @@ impl Watch {
     }
 
     /// Whether somebody who listens hears no more than `beside` of the same sound holds: no more clicks than that and
-    /// `spare`, and, where nothing is spared, no quiet of 20 ms where that is whole.
+    /// `spare`, nowhere half a second of quiet, and, where nothing is spared, no quiet of 20 ms where that is whole.
     ///
     /// # Errors
     /// What is heard that should not be.
     pub fn is_no_worse_than(&self, beside: &Watch, spare: u64) -> Result<(), String> {
         if self.clicks > beside.clicks + spare {
             return Err(format!("{} clicks, {} beside", self.clicks, beside.clicks));
+        }
+        // Whatever the machine does: this is no click any more.
+        if self.longest_quiet >= SILENCE {
+            return Err(format!("{:.0} ms of quiet", self.longest_quiet_ms()));
         }
         let long = |flaw: &Flaw| flaw.quiet >= LONG_QUIET;
         match self.flaws_alone(beside).into_iter().find(long).filter(|_| spare == 0) {
@@ -342,5 +348,7 @@ mod tests {
         );
         assert_eq!(ours.is_no_worse_than(&beside, 1), Ok(()));
         assert_eq!(ours.flaws_alone(&listener(0, &[])), ours.flaws());
+        let silent = listener(0, &[(560_000, 40_000)]);
+        assert_eq!(silent.is_no_worse_than(&silent, 20), Err("833 ms of quiet".to_owned()));
     }
 }

@@ -449,8 +449,8 @@ fn releases(desk: &Desk<'_>, client: &Client) {
     let_go(desk);
     let took = crate::lab::now() - fell_silent;
     println!("held input was let go {took:?} after the network");
-    // Long before ENet's own verdict, which takes ten.
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    // After a second; long before ENet's own verdict, which takes ten.
+    assert!(took < patient(Duration::from_secs(4)), "{took:?}");
     let resume = || {
         let stream = client.resume(&desk.ability.request(), &Default::default()).expect("resumed");
         stream.next_frame(patient(PATIENCE)).expect("a frame");
@@ -464,9 +464,9 @@ fn releases(desk: &Desk<'_>, client: &Client) {
 
 /// What is held is let go also when the client cancels its session, and when the host is stopped. The card is the user's, so
 /// that it sees that.
-fn ends_let_go(desktop: &impl Desktop, ability: Ability) {
+fn ends_let_go(desktop: &impl Desktop, ability: Ability, start: impl Fn() -> Lab) {
     for host in [false, true] {
-        let mut lab = Lab::start_in(desktop.env(), NO_LINGER);
+        let mut lab = start();
         let client = lab.paired(0);
         let stream = lab.launch(&client, "Desktop", &ability.request());
         let mut command = desktop.session().command(testcard());
@@ -532,17 +532,22 @@ fn flood(desk: &Desk<'_>) {
     desk.seen.set(before);
     // In the emulated machine a desktop takes a second for an event now and then.
     let count = if lumen_lab::in_vm() { 20 } else { 1000 };
+    let began = crate::lab::now();
     for round in 0..count {
         desk.send(InputPacket::key(true, 0x41));
         for step in 0..6_i16 {
-            let way = if (round + i32::from(step)) % 2 == 0 { 1 } else { -1 };
+            let way = if (round as i16 + step) % 2 == 0 { 1 } else { -1 };
             desk.send(InputPacket::MouseMove { dx: way, dy: way });
         }
         desk.send(InputPacket::MouseButton { down: true, button: 3 });
         desk.send(InputPacket::MouseButton { down: false, button: 3 });
         desk.send(InputPacket::key(false, 0x41));
-        std::thread::sleep(Duration::from_millis(1));
+        // By the clock: who was late catches up.
+        let due = began + Duration::from_millis(1) * (round + 1);
+        std::thread::sleep(due.saturating_duration_since(crate::lab::now()));
     }
+    let took = crate::lab::now() - began;
+    println!("{:.0} events a second", f64::from(count * 10) / took.as_secs_f64());
     let pairs = |log: &[Value]| {
         let of = |kind: &str, code: u64, state: &str| {
             log.iter()
@@ -566,7 +571,7 @@ fn flood(desk: &Desk<'_>) {
             let input = desk.lab.status()["sessions"][0]["input"].clone();
             // What we can be held to is that all was handed over, and that none stays down.
             let handed_over = desk.ability.loses_pointer && gaps > 0 && input["dropped"] == 0;
-            let paired = seen[..2] == wanted[..2] && seen[2] == seen[3];
+            let paired = seen[..2] == wanted[..2] && seen[2] == seen[3] && seen[2] > wanted[2] / 2;
             assert!(handed_over && paired, "{seen:?} of {wanted:?}; {gaps} gaps; {input}");
             println!("{} of {count} clicks seen: the desktop took the pointer away {gaps} times", seen[2]);
             break;
@@ -588,7 +593,7 @@ fn sway_gets_everything() {
     let options = SwayOptions { outputs: vec![Mode::new(800, 600, 60.0)], ..SwayOptions::default() };
     let sway = Sway::start(&session, &options).expect("sway starts");
     everything_arrives(Lab::start_in(sway.env(), NO_LINGER), SWAY);
-    ends_let_go(&sway, SWAY);
+    ends_let_go(&sway, SWAY, || Lab::start_in(sway.env(), NO_LINGER));
 }
 
 /// A picture of 4:3 in a stream of 16:9: what the client points at is what it sees, not the place with the bars.
@@ -651,7 +656,7 @@ fn mutter_gets_everything() {
         loses_pointer: true,
     };
     everything_arrives(Lab::start_in(mutter.env(), NO_LINGER), ability);
-    ends_let_go(&mutter, ability);
+    ends_let_go(&mutter, ability, || Lab::start_in(mutter.env(), NO_LINGER));
 }
 
 fn kwin(ability: Ability, bus: bool) {
@@ -672,7 +677,9 @@ fn kwin(ability: Ability, bus: bool) {
     if !bus {
         env.insert("DBUS_SESSION_BUS_ADDRESS".into(), "unix:path=/nowhere".into());
     }
-    everything_arrives(Lab::start_in(env, "[display]\nlinger_seconds = 0\ncompositor = \"kwin\"\n"), ability);
+    let settings = "[display]\nlinger_seconds = 0\ncompositor = \"kwin\"\n";
+    everything_arrives(Lab::start_in(env.clone(), settings), ability);
+    ends_let_go(&kwin, ability, || Lab::start_in(env.clone(), settings));
 }
 
 #[test]
