@@ -26,10 +26,22 @@ fn input_arrives_where_it_was_aimed() {
     let stream = lab.launch(&client, "testcard", &request());
     let mut viewer = Viewer::new(Codec::H264);
     viewer.watch(&stream, 3);
+    let seen = |kind: &str, fits: &dyn Fn(&serde_json::Value) -> bool| {
+        wait_for(kind, PATIENCE, || {
+            lab.input_log().into_iter().find(|event| event["type"] == kind && fits(event))
+        })
+    };
+    let near = |event: &serde_json::Value, x: f64, y: f64| {
+        let at = |key: &str| event[key].as_f64().unwrap_or(f64::NAN);
+        (at("x") - x).abs() <= 1.0 && (at("y") - y).abs() <= 1.0
+    };
+    // Each is waited for: positions of which the later one is known already are left out.
+    for (x, y) in [(0, 0), (1279, 719), (640, 360)] {
+        let packet = InputPacket::MousePosition { x, y, width: 1279, height: 719 };
+        stream.send_input(packet).expect("queued");
+        seen("pointer_motion", &|event| near(event, x.into(), y.into()));
+    }
     for packet in [
-        InputPacket::MousePosition { x: 0, y: 0, width: 1279, height: 719 },
-        InputPacket::MousePosition { x: 1279, y: 719, width: 1279, height: 719 },
-        InputPacket::MousePosition { x: 640, y: 360, width: 1279, height: 719 },
         InputPacket::MouseMove { dx: -40, dy: 25 },
         InputPacket::MouseButton { down: true, button: 3 },
         InputPacket::MouseButton { down: false, button: 3 },
@@ -44,17 +56,6 @@ fn input_arrives_where_it_was_aimed() {
     ] {
         stream.send_input(packet).expect("queued");
     }
-    let seen = |kind: &str, fits: &dyn Fn(&serde_json::Value) -> bool| {
-        wait_for(kind, PATIENCE, || {
-            lab.input_log().into_iter().find(|event| event["type"] == kind && fits(event))
-        })
-    };
-    let near = |event: &serde_json::Value, x: f64, y: f64| {
-        let at = |key: &str| event[key].as_f64().unwrap_or(f64::NAN);
-        (at("x") - x).abs() <= 1.0 && (at("y") - y).abs() <= 1.0
-    };
-    seen("pointer_motion", &|event| near(event, 1279.0, 719.0));
-    seen("pointer_motion", &|event| near(event, 640.0, 360.0));
     seen("pointer_motion", &|event| near(event, 600.0, 385.0));
     seen("button", &|event| event["code"] == 0x111 && event["state"] == "pressed");
     seen("button", &|event| event["code"] == 0x111 && event["state"] == "released");
