@@ -256,11 +256,16 @@ fn pipewire(report: &mut Report, environment: &Environment) -> bool {
         report.add(
             Grade::Notice,
             "pipewire",
-            "XDG_RUNTIME_DIR is not set, so no desktop and no PipeWire can be found; start Lumen in a user session",
+            "XDG_RUNTIME_DIR is not set, so no desktop and no PipeWire can be found, and there is no sound; start Lumen in a \
+             user session",
         );
         return false;
     };
     let socket = dir.join("pipewire-0");
+    let path = environment.path.as_deref().unwrap_or(crate::DEFAULT_PATH);
+    let installed = crate::processes::find_program("pipewire", path).is_some();
+    let install =
+        "install it (Debian and Ubuntu: sudo apt install pipewire pipewire-pulse wireplumber), then run: ";
     let answer = std::os::unix::net::UnixStream::connect(&socket);
     match &answer {
         Ok(_) => report.add(Grade::Good, "pipewire", format!("the daemon answers at {}", socket.display())),
@@ -268,9 +273,10 @@ fn pipewire(report: &mut Report, environment: &Environment) -> bool {
             Grade::Notice,
             "pipewire",
             format!(
-                "no daemon at {} ({error}); KDE, GNOME, gamescope and the portal need it, and without it there is no sound: systemctl --user start \
-                 pipewire wireplumber",
-                socket.display()
+                "no daemon at {} ({error}); KDE, GNOME, gamescope and the portal need it, and without it there is no \
+                 sound: {}systemctl --user start pipewire wireplumber",
+                socket.display(),
+                if installed { "" } else { install },
             ),
         ),
     }
@@ -378,7 +384,8 @@ fn input(report: &mut Report) {
 }
 
 fn gamepads(report: &mut Report, path: &str, module: &str, without: &str, access: Access) {
-    let rule = "install packaging/60-lumen.rules in /etc/udev/rules.d, then run: sudo udevadm control --reload && sudo udevadm trigger";
+    let rule = "install packaging/60-lumen.rules in /etc/udev/rules.d, then run: sudo udevadm control --reload && sudo udevadm \
+                trigger; if nobody sits at this machine also: sudo usermod -aG input $USER, and log in again";
     match access {
         Access::Granted => report.add(Grade::Good, "gamepads", format!("{path} can be used")),
         Access::Missing => report.add(
@@ -515,10 +522,21 @@ mod tests {
     #[test]
     fn an_unreachable_pipewire_is_named_with_the_remedy() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let environment = Environment { runtime_dir: Some(dir.path().into()), ..Environment::default() };
+        let programs = dir.path().to_str().expect("text");
+        let environment = Environment {
+            runtime_dir: Some(dir.path().into()),
+            path: Some(programs.into()),
+            ..Environment::default()
+        };
         let mut report = Report::default();
         pipewire(&mut report, &environment);
-        assert!(report.to_string().contains("systemctl --user start pipewire"), "{report}");
+        let text = report.to_string();
+        assert!(text.contains("apt install pipewire") && text.contains("systemctl --user start"), "{text}");
+        std::fs::copy("/bin/true", dir.path().join("pipewire")).expect("copied");
+        let mut report = Report::default();
+        pipewire(&mut report, &environment);
+        let text = report.to_string();
+        assert!(!text.contains("apt") && text.contains("systemctl --user start pipewire"), "{text}");
         let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("pipewire-0")).expect("bound");
         let mut report = Report::default();
         pipewire(&mut report, &environment);

@@ -376,7 +376,7 @@ impl Shared {
         let (id, runtime, connection, run) = {
             let mut tables = self.tables();
             if tables.stopping {
-                return Err(ApiError::unavailable("The host is stopping"));
+                return Err(stopping());
             }
             // Under this lock, so that a client that is being unpaired cannot slip through.
             if self.parts.clients.find(client).is_none() {
@@ -399,14 +399,21 @@ impl Shared {
             (id, runtime, connection, run)
         };
         runtime.work(self);
-        self.tables().sessions.answered(id, time(clock::now()));
+        let ended = {
+            let mut tables = self.tables();
+            tables.sessions.answered(id, time(clock::now()));
+            tables.sessions.session(id).is_none().then_some(tables.stopping)
+        };
         self.event(Event::LookAgain);
-        match runtime.app_failure(run) {
-            None => Ok(connection),
-            Some(error) => {
+        match (runtime.app_failure(run), ended) {
+            (None, None) => Ok(connection),
+            (Some(error), _) => {
                 self.transition(|table, now| table.app_ended(run, now));
                 Err(error)
             }
+            // While the desktop was asked, which can take many seconds.
+            (None, Some(true)) => Err(stopping()),
+            (None, Some(false)) => Err(ApiError::unavailable("The session was ended before it began")),
         }
     }
 
@@ -490,6 +497,10 @@ impl Shared {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn stopping() -> ApiError {
+    ApiError::unavailable("The host is stopping")
 }
 
 fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {

@@ -460,3 +460,26 @@ fn stopping_the_host_in_the_middle_of_a_recovery_leaves_nothing() {
     drop(supervisor);
     assert_eq!(fake.alive(), 0);
 }
+
+#[test]
+fn a_launch_that_is_overtaken_by_its_end_is_not_answered_as_if_it_had_succeeded() {
+    type End = fn(&Host);
+    let quit: End = |host| host.shared().cancel(host.client);
+    let stop: End = |host| host.shared().event(Event::Stop);
+    for (end, told) in [(quit, "ended"), (stop, "stopping")] {
+        let host = Host::start(Fake::new("fake"));
+        host.fake.answer(Answer::Silence);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        std::thread::scope(|scope| {
+            let request = host.request(Some("Desktop"), (320, 180));
+            let launch = scope.spawn(|| host.shared().launch(host.client, request, peer));
+            wait_for("the question", || (host.fake.asked.load(Ordering::Acquire) == 1).then_some(()));
+            scope.spawn(|| end(&host));
+            wait_for("the end", || host.is_over().then_some(()));
+            host.fake.answer(Answer::Output);
+            let refused = launch.join().expect("no panic").expect_err("it is over");
+            assert!(refused.message.contains(told), "{}", refused.message);
+        });
+        host.wait_alive(0);
+    }
+}
