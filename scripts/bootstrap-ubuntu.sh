@@ -18,8 +18,15 @@ run=(xkb-data foot fonts-dejavu-core ca-certificates)
 # mmdebstrap and Debian's keys: the root file system of the lab, where the desktops are. dbus-daemon: the lab's own tests.
 test=(ffmpeg gtk-3-examples openssl dbus-daemon mmdebstrap debian-archive-keyring)
 
+# Only where no sound server is: two of them fight for the sound card.
+sound=(pipewire pipewire-pulse wireplumber)
+
 wanted=("${build[@]}" "${run[@]}")
-[ "${1:-}" != "--test" ] || wanted+=("${test[@]}")
+if [ "${1:-}" = "--test" ]; then
+    wanted+=("${test[@]}")
+elif ! command -v pipewire pulseaudio jackd >/dev/null; then
+    wanted+=("${sound[@]}")
+fi
 
 command -v apt-get >/dev/null || {
     echo "bootstrap: this machine has no apt-get; install the equivalents of: ${wanted[*]}" >&2
