@@ -137,6 +137,22 @@ impl Session {
         Ok(entry.and_then(|entry| entry["value"]["name"].as_str().map(str::to_owned)))
     }
 
+    /// Has the session manager put a program's stream to a sink, in the way of volume controls, so that it remembers.
+    ///
+    /// # Errors
+    /// When there is no such sink, or `pw-metadata` fails.
+    pub fn put(&self, stream: u64, sink: &str) -> Result<(), LabError> {
+        let objects = self.pipewire_objects()?;
+        let node = objects.iter().find(|object| object["info"]["props"]["node.name"] == sink);
+        let serial = node.and_then(|node| node["info"]["props"]["object.serial"].as_u64());
+        let serial = serial.ok_or_else(|| LabError::Answer {
+            program: "pw-dump".to_owned(),
+            answer: format!("no sink {sink}"),
+        })?;
+        self.ask("pw-metadata", &[&stream.to_string(), "target.object", &serial.to_string(), "Spa:Id"])
+            .map(drop)
+    }
+
     /// Writes `value` (a text) under `key` of the object with this id into the session manager's metadata `default`.
     ///
     /// # Errors

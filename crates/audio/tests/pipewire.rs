@@ -237,6 +237,38 @@ fn a_program_that_the_user_has_put_elsewhere_goes_back_there_also_after_a_crash(
     drop(sound);
 }
 
+/// The session manager remembers where the user put a program, and writes that down when it is started again.
+#[test]
+fn a_program_that_the_session_manager_puts_elsewhere_is_moved_all_the_same() {
+    let Some(session) = session("recalled") else { return };
+    for sink in ["room", "headphones"] {
+        session.make_sink(sink, 2, 48_000).expect("a sink");
+    }
+    session.choose_sink("room").expect("chosen");
+    let player = play(&session, "player", 2);
+    plays_to(&session, "room");
+    let stream = session.sound_node("player").expect("pw-dump").expect("it plays");
+    session.put(stream, "headphones").expect("put");
+    plays_to(&session, "headphones");
+    drop(player);
+    let gone = || session.sound_node("player").ok()?.is_none().then_some(());
+    wait_for("the end of the player", LIMIT, gone).expect("gone");
+    // It does remember.
+    let player = play(&session, "player", 2);
+    plays_to(&session, "headphones");
+    drop(player);
+    wait_for("the end of the player", LIMIT, gone).expect("gone");
+
+    let sound = start(&session, Some(Channels::Stereo));
+    let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    let player = play(&session, "player", 2);
+    ear.wait_for_sound();
+    plays_to(&session, NAME);
+    drop((ear, sound));
+    plays_to(&session, "headphones");
+    drop(player);
+}
+
 #[test]
 fn programs_find_the_sink_by_their_environment() {
     let Some(session) = session("environment") else { return };

@@ -3,9 +3,10 @@
 use lumen_media::stats::Window;
 use lumen_media::{InputEvent, InputReport, InputSink, PenContact, Timestamp, TouchPhase, clock};
 use smithay::reexports::calloop::ping::Ping;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Events that may wait; what lets go of something is taken beyond it.
+/// Events that may wait; what lets go of something that was taken is taken beyond it.
 const LIMIT: usize = 2048;
 
 /// An event, and when the first of what was merged into it was received.
@@ -15,6 +16,8 @@ type Sent = (InputEvent, Timestamp);
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Vec<Sent>,
+    /// What was pressed or put down when there was no room; its release is dropped too.
+    refused: HashSet<Thing>,
     dropped: u64,
     latency: Window,
 }
@@ -42,13 +45,48 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether without the event something would stay held.
-fn lets_go(event: &InputEvent) -> bool {
-    match event {
-        InputEvent::Key { pressed, .. } | InputEvent::Button { pressed, .. } => !pressed,
-        InputEvent::Touch { phase, .. } => matches!(phase, TouchPhase::Up | TouchPhase::Cancel),
-        InputEvent::Pen(pen) => pen.contact == PenContact::Away,
-        _ => false,
+/// What can be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Thing {
+    Key(u16),
+    Button(u16),
+    Finger(u32),
+}
+
+/// What an event takes or lets go.
+enum Hold {
+    Takes(Thing),
+    LetsGo(Option<Thing>),
+    Neither,
+}
+
+impl Hold {
+    fn of(event: &InputEvent) -> Self {
+        let held = |thing, pressed| if pressed { Self::Takes(thing) } else { Self::LetsGo(Some(thing)) };
+        match event {
+            InputEvent::Key { code, pressed } => held(Thing::Key(*code), *pressed),
+            InputEvent::Button { code, pressed } => held(Thing::Button(*code), *pressed),
+            InputEvent::Touch { id, phase: TouchPhase::Down, .. } => Self::Takes(Thing::Finger(*id)),
+            InputEvent::Touch { id, phase: TouchPhase::Up, .. } => Self::LetsGo(Some(Thing::Finger(*id))),
+            InputEvent::Touch { phase: TouchPhase::Cancel, .. } => Self::LetsGo(None),
+            InputEvent::Pen(pen) if pen.contact == PenContact::Away => Self::LetsGo(None),
+            _ => Self::Neither,
+        }
+    }
+}
+
+impl Shared {
+    /// Whether an event is taken.
+    fn admits(&mut self, event: &InputEvent) -> bool {
+        let room = self.waiting.len() < LIMIT;
+        match Hold::of(event) {
+            Hold::LetsGo(thing) => !thing.is_some_and(|thing| self.refused.remove(&thing)),
+            Hold::Takes(thing) if !room => {
+                self.refused.insert(thing);
+                false
+            }
+            Hold::Takes(_) | Hold::Neither => room,
+        }
     }
 }
 
@@ -62,7 +100,7 @@ impl InputSink for Sink {
         if shared.waiting.last_mut().is_some_and(|(last, _)| last.merge(&event)) {
             return;
         }
-        if shared.waiting.len() >= LIMIT && !lets_go(&event) {
+        if !shared.admits(&event) {
             shared.dropped += 1;
             let dropped = shared.dropped;
             drop(shared);
@@ -131,7 +169,8 @@ mod tests {
         for code in 0..3000u16 {
             sink.send(InputEvent::Key { code, pressed: false });
         }
-        assert_eq!(sink.report().dropped, 3000 - LIMIT as u64);
+        // The others with their releases.
+        assert_eq!(sink.report().dropped, 2 * (3000 - LIMIT as u64));
         let mut held = std::collections::BTreeSet::new();
         for event in inbox.take() {
             let InputEvent::Key { code, pressed } = event else { panic!("{event:?}") };
@@ -144,7 +183,7 @@ mod tests {
         assert!(held.is_empty(), "{held:?}");
         assert_eq!(sink.report().delivered, 0, "programs were not told");
         inbox.told();
-        assert_eq!(sink.report().delivered, LIMIT as u64 + 3000);
+        assert_eq!(sink.report().delivered, 2 * LIMIT as u64);
         sink.send(InputEvent::Key { code: 30, pressed: true });
         assert_eq!(inbox.take().len(), 1, "there is room again");
     }

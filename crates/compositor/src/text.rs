@@ -5,17 +5,20 @@
 
 use std::fmt::Write;
 
-/// First keycode used: XKB's 8 belongs to no key.
-const FIRST_KEYCODE: u32 = 9;
-/// Distinct characters of a chunk: keycodes up to 255 are what X11 programs can see.
-const MAX_KEYS: usize = 240;
+/// XKB's number of a key is that of the kernel (`linux/input-event-codes.h`) and this.
+const XKB_OFFSET: u32 = 8;
+/// Keys of the kernel's that get characters, in this order: those without a meaning, then those of media and of the system.
+/// Games go by a key's number, whatever the layout: the text must not be Escape to them. Beyond 247 X11 programs see none.
+const KEYS: [std::ops::RangeInclusive<u32>; 4] = [195..=199, 240..=247, 84..=84, 200..=239];
+/// Distinct characters of a chunk.
+const MAX_KEYS: usize = 54;
 /// Characters of one event; clipboards travel by other ways.
 const MAX_CHARACTERS: usize = 4096;
 
 /// A piece of text that one keymap can type.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunk {
-    /// Distinct characters; the first has [`FIRST_KEYCODE`].
+    /// Distinct characters, in the order of [`KEYS`].
     keys: Vec<char>,
     /// Indices into `keys`.
     presses: Vec<usize>,
@@ -45,15 +48,14 @@ pub(crate) fn chunks(text: &str) -> Vec<Chunk> {
 impl Chunk {
     /// XKB keycodes to press and release in turn.
     pub(crate) fn keycodes(&self) -> impl Iterator<Item = u32> + '_ {
-        self.presses.iter().map(|index| FIRST_KEYCODE + *index as u32)
+        self.presses.iter().filter_map(|index| keycodes().nth(*index))
     }
 
     /// The keymap, in XKB's text format.
     pub(crate) fn keymap(&self) -> String {
         let mut codes = String::new();
         let mut symbols = String::new();
-        for (index, character) in self.keys.iter().enumerate() {
-            let code = FIRST_KEYCODE + index as u32;
+        for (code, character) in keycodes().zip(&self.keys) {
             let symbol = keysym(*character).unwrap_or_default();
             // Writing into a String cannot fail.
             let _ = writeln!(codes, "<T{code}> = {code};");
@@ -68,6 +70,11 @@ impl Chunk {
              }};\n"
         )
     }
+}
+
+/// XKB's numbers of [`KEYS`].
+fn keycodes() -> impl Iterator<Item = u32> {
+    KEYS.into_iter().flatten().map(|code| code + XKB_OFFSET)
 }
 
 /// XKB's name of the symbol that makes `character`.
@@ -113,7 +120,11 @@ mod tests {
         let chunks = chunks(&many);
         assert_eq!(chunks.iter().map(|chunk| chunk.presses.len()).sum::<usize>(), MAX_CHARACTERS);
         assert!(chunks.iter().all(|chunk| chunk.keys.len() <= MAX_KEYS));
-        assert!(chunks.iter().flat_map(Chunk::keycodes).all(|code| (9..=255).contains(&code)));
+        assert_eq!(chunks.iter().map(|chunk| chunk.keycodes().count()).sum::<usize>(), MAX_CHARACTERS);
+        assert_eq!(keycodes().count(), MAX_KEYS);
+        // Neither a key that games know nor one that X11 programs do not see.
+        let harmless = |code| (84 + 8..=84 + 8).contains(&code) || (195 + 8..=255).contains(&code);
+        assert!(chunks.iter().flat_map(Chunk::keycodes).all(harmless));
         assert!(super::chunks("\u{0}\u{1b}").is_empty());
     }
 }

@@ -7,6 +7,7 @@ use crate::keyboard::{Layout, UnknownLayout};
 use crate::shared::{Source, Wishes};
 use crate::socket::Socket;
 use crate::state::Compositor;
+use lumen_media::priority::{Priority, raise};
 use lumen_media::slot::{Sender, slot};
 use lumen_media::{DisplayError, Frame, Mode, clock};
 use smithay::reexports::calloop::generic::Generic;
@@ -117,6 +118,8 @@ pub(crate) fn start(dir: &Path, mode: Mode, layout: &Layout) -> Result<Running, 
 }
 
 fn run_guarded(start: Start, ready: &mpsc::SyncSender<Result<(), ThreadError>>) {
+    // Before the programs that it shows: input and pictures go through it.
+    raise(Priority::High);
     let name = start.socket.name().to_owned();
     // What a panic leaves behind is dropped whole: nothing of it is used again.
     match catch_unwind(AssertUnwindSafe(|| run(start, ready))) {

@@ -12,13 +12,14 @@ const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 const LIMIT: Duration = Duration::from_secs(3);
 /// By the names that they have in the system. The service makes only sound real-time: it wants the process killed when a
 /// real-time thread computes for too long, and what clients send must not be able to bring that about.
-const THREADS: [(&str, Priority); 6] = [
+const THREADS: [(&str, Priority); 7] = [
     ("lumen-audio", Priority::RealTime),
     ("lumen-sound", Priority::High),
     ("lumen-pads", Priority::High),
     ("lumen-input", Priority::High),
     ("lumen-send", Priority::High),
     ("lumen-control", Priority::High),
+    ("lm-compositor", Priority::High),
 ];
 
 #[zbus::proxy(

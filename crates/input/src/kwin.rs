@@ -22,7 +22,7 @@ pub fn kwin(target: KwinTarget, eis: Socket) -> Arc<dyn InputSink> {
     let libei = LibeiTarget {
         desktop: "KWin",
         // KWin's regions carry the names of its outputs.
-        place: Place::Region { mapping_id: Some(output), size: None },
+        place: Place::Region { mapping_id: Some(output), size: None, position: None },
         beyond: Beyond::Typist(fake_input::typist(socket)),
         layout: None,
         whole_notches: false,

@@ -121,6 +121,11 @@ impl Desk {
                             Some(value) => {
                                 let target =
                                     Target { kind: kind.map(str::to_owned), value: value.to_owned() };
+                                if key == KEY
+                                    && let Some(player) = desk.players.borrow_mut().get_mut(&subject)
+                                {
+                                    player.told(&target);
+                                }
                                 notes.borrow_mut().insert(subject, target);
                             }
                             None => drop(notes.borrow_mut().remove(&subject)),

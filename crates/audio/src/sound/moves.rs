@@ -5,16 +5,21 @@
 
 use super::SINK_PREFIX;
 use super::desk::Desk;
+use lumen_media::{Timestamp, clock};
 use pipewire::metadata::Metadata;
 use pipewire::node::{Node, NodeChangeMask, NodeListener};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 pub(super) const KEY: &str = "target.object";
 /// Key of our own: what stood under the other one before. Session managers pass over keys that they do not know.
 pub(super) const BEFORE: &str = "lumen.target.before";
 /// How the notebook calls values that are no JSON and no numbers of objects.
 const TEXT: &str = "Spa:String";
+/// For so long after a program's stream came the session manager may write where the user had it last; it does not look whether
+/// we wrote something meanwhile.
+const RECALL: Duration = Duration::from_secs(1);
 
 /// What the notebook says about a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +39,9 @@ pub(super) struct Player {
     of_session: Rc<RefCell<Option<String>>>,
     /// What stood in the notebook before it was moved; `None` when it was not moved.
     moved: Option<Option<Target>>,
+    came: Timestamp,
+    /// The session manager has taken it from where it was moved to.
+    recalled: bool,
 }
 
 impl Player {
@@ -67,7 +75,24 @@ impl Player {
                 }
             })
             .register();
-        Self { _listener: listener, _node: node, movable, of_session, moved: None }
+        Self {
+            _listener: listener,
+            _node: node,
+            movable,
+            of_session,
+            moved: None,
+            came: clock::now(),
+            recalled: false,
+        }
+    }
+
+    /// Somebody wrote where it plays.
+    pub(super) fn told(&mut self, target: &Target) {
+        let foreign = !target.value.starts_with(SINK_PREFIX);
+        if foreign && self.moved.is_some() && clock::now().since(self.came) < RECALL {
+            self.moved = Some(Some(target.clone()));
+            self.recalled = true;
+        }
     }
 
     /// Nobody remembers that it was moved.
@@ -105,6 +130,12 @@ impl Desk {
                 write(notebook, *id, BEFORE, before.as_ref());
                 notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
                 player.moved = Some(before);
+            }
+            if let Some(before) = &player.moved
+                && std::mem::take(&mut player.recalled)
+            {
+                write(notebook, *id, BEFORE, before.as_ref());
+                notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
             }
             // One whose own wish was not known at once goes there anyway.
             count += usize::from(player.moved.is_some() && player.may_move() && !ours);

@@ -14,7 +14,7 @@ const SOCKET_LIMIT: Duration = Duration::from_secs(3);
 
 /// A sink for what `session` shows, a monitor of this size.
 pub(super) fn sink(peer: &Peer, session: &Arc<Session>, size: (u32, u32)) -> Arc<dyn InputSink> {
-    let place = Place::Region { mapping_id: session.mapping_id.clone(), size: Some(size) };
+    let place = Place::Region { mapping_id: session.mapping_id.clone(), size: Some(size), position: None };
     let (peer, session) = (peer.clone(), session.clone());
     let socket: Socket = Box::new(move || {
         bus::wait(DESKTOP, "a socket for input", SOCKET_LIMIT, session.connect_input(&peer))

@@ -40,7 +40,11 @@ impl Input {
         // GNOME's input method takes what no key types, and so does the one of most others.
         let target = LibeiTarget {
             desktop: NAME,
-            place: Place::Region { mapping_id: stream.mapping_id.clone(), size: stream.size },
+            place: Place::Region {
+                mapping_id: stream.mapping_id.clone(),
+                size: stream.size,
+                position: stream.position,
+            },
             beyond: Beyond::Number,
             layout: None,
             whole_notches: config.session.current_desktop().iter().any(|name| name == "gnome"),

@@ -95,6 +95,8 @@ pub(super) struct Stream {
     pub node: u32,
     /// Size in the compositor's coordinates, where the portal tells it.
     pub size: Option<(u32, u32)>,
+    /// Where it begins there, where the portal tells it.
+    pub position: Option<(i32, i32)>,
     /// The id by which libei names the region of what it shows.
     pub mapping_id: Option<String>,
 }
@@ -405,13 +407,12 @@ fn stream(results: &Results) -> Result<Stream, Failure> {
     let streams: Vec<(u32, Results)> =
         streams.try_clone().and_then(TryInto::try_into).map_err(|error| garbled(&error.to_string()))?;
     let (node, properties) = streams.into_iter().next().ok_or_else(|| garbled("an empty list of streams"))?;
-    let size = properties
-        .get("size")
-        .and_then(|size| size.try_clone().ok())
-        .and_then(|size| <(i32, i32)>::try_from(size).ok())
+    let pair = |key| <(i32, i32)>::try_from(properties.get(key)?.try_clone().ok()?).ok();
+    let position = pair("position");
+    let size = pair("size")
         .and_then(|(width, height)| Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?)));
     let mapping_id = text(&properties, "mapping_id");
-    Ok(Stream { node, size, mapping_id })
+    Ok(Stream { node, size, position, mapping_id })
 }
 
 fn number(results: &Results, key: &str) -> Option<u32> {
@@ -494,16 +495,20 @@ mod tests {
 
     #[test]
     fn the_first_stream_is_taken_with_or_without_its_size() {
-        let with_size = std::collections::HashMap::from([("size", Value::from((1280_i32, 720_i32)))]);
+        let with_size = std::collections::HashMap::from([
+            ("size", Value::from((1280_i32, 720_i32))),
+            ("position", Value::from((-1280_i32, 0_i32))),
+        ]);
         let streams = vec![(42_u32, with_size), (43, Default::default())];
         let results = Results::from([("streams".to_owned(), owned(streams))]);
         assert_eq!(
             stream(&results).expect("a stream"),
-            Stream { node: 42, size: Some((1280, 720)), mapping_id: None }
+            Stream { node: 42, size: Some((1280, 720)), position: Some((-1280, 0)), mapping_id: None }
         );
         let negative = std::collections::HashMap::from([("size", Value::from((-1_i32, 720_i32)))]);
         let results = Results::from([("streams".to_owned(), owned(vec![(42_u32, negative)]))]);
-        assert_eq!(stream(&results).expect("a stream"), Stream { node: 42, size: None, mapping_id: None });
+        let bare = Stream { node: 42, size: None, position: None, mapping_id: None };
+        assert_eq!(stream(&results).expect("a stream"), bare);
     }
 
     #[test]

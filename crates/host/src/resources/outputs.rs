@@ -82,6 +82,8 @@ impl Resources {
         if self.stream.as_ref().is_none_or(|(id, _)| *id != session) || self.recovery.is_some() {
             return;
         }
+        // The next desktop knows nothing of what is held here, so nothing must count as held.
+        shared.control().release_input(session);
         self.input.connect(None);
         self.let_sleep(shared);
         if matches!(self.app, Some((_, App::Contained))) {

@@ -2,7 +2,7 @@
 
 use super::Place;
 use crate::keyboard::{Keyboard, keymap_text};
-use reis::event::{Device, DeviceCapability as Capability, EiEvent};
+use reis::event::{self, Device, DeviceCapability as Capability, EiEvent};
 use std::collections::BTreeSet;
 
 /// The right and bottom edges belong to the next monitor, and KWin rounds: positions end a logical pixel before them.
@@ -137,23 +137,14 @@ impl Devices {
     /// The device that takes positions on the streamed part of the desktop, and where that is.
     pub fn placed(&self, capability: Capability, place: &Place) -> Option<(Device, Region)> {
         let able = || self.ready().filter(|device| device.has_capability(capability));
-        let (mapping_id, size) = match place {
-            Place::Pixels(width, height) => {
-                let whole = Region { x: 0.0, y: 0.0, width: (*width).into(), height: (*height).into() };
-                return able().next().map(|device| (device.clone(), whole));
-            }
-            Place::Region { mapping_id, size } => (mapping_id, size),
-        };
+        if let Place::Pixels(width, height) = place {
+            let whole = Region { x: 0.0, y: 0.0, width: (*width).into(), height: (*height).into() };
+            return able().next().map(|device| (device.clone(), whole));
+        }
         let all: Vec<_> =
             able().flat_map(|device| device.regions().iter().map(move |region| (device, region))).collect();
-        let by_id = all.iter().find(|(_, region)| mapping_id.is_some() && region.mapping_id == *mapping_id);
-        let by_size = || all.iter().find(|(_, region)| *size == Some((region.width, region.height)));
-        let only = || all.first().filter(|_| all.len() == 1);
-        let (device, region) = match mapping_id {
-            // Another region is another monitor.
-            Some(_) if all.iter().any(|(_, region)| region.mapping_id.is_some()) => by_id,
-            _ => by_size().or_else(only),
-        }?;
+        let regions: Vec<_> = all.iter().map(|(_, region)| *region).collect();
+        let (device, region) = all.get(streamed(&regions, place)?)?;
         let region = Region {
             x: region.x.into(),
             y: region.y.into(),
@@ -164,9 +155,60 @@ impl Devices {
     }
 }
 
+/// Which region is the streamed part of the desktop.
+fn streamed(regions: &[&event::Region], place: &Place) -> Option<usize> {
+    let Place::Region { mapping_id, size, position } = place else { return None };
+    let by_id = regions.iter().position(|region| mapping_id.is_some() && region.mapping_id == *mapping_id);
+    if mapping_id.is_some() && regions.iter().any(|region| region.mapping_id.is_some()) {
+        // Another region is another monitor.
+        return by_id;
+    }
+    let fits = |region: &event::Region| *size == Some((region.width, region.height));
+    let begins = |region: &event::Region| {
+        let corner = position.and_then(|(x, y)| Some((u32::try_from(x).ok()?, u32::try_from(y).ok()?)));
+        corner == Some((region.x, region.y))
+    };
+    let by_place = || regions.iter().position(|region| begins(region) && (size.is_none() || fits(region)));
+    let by_size = || regions.iter().position(|region| fits(region));
+    let only = || (regions.len() == 1).then_some(0);
+    by_place().or_else(by_size).or_else(only)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_streamed_region_is_found_among_equal_monitors() {
+        let region = |x, mapping_id: Option<&str>| event::Region {
+            x,
+            y: 0,
+            width: 1920,
+            height: 1080,
+            scale: 1.0,
+            mapping_id: mapping_id.map(str::to_owned),
+        };
+        let place = |mapping_id: Option<&str>, size, position| Place::Region {
+            mapping_id: mapping_id.map(str::to_owned),
+            size,
+            position,
+        };
+        let full = Some((1920, 1080));
+        let (left, right) = (region(0, None), region(1920, None));
+        let both = [&left, &right];
+        assert_eq!(streamed(&both, &place(None, full, Some((1920, 0)))), Some(1));
+        assert_eq!(streamed(&both, &place(None, None, Some((1920, 0)))), Some(1));
+        assert_eq!(streamed(&both, &place(None, full, Some((-1920, 0)))), Some(0));
+        assert_eq!(streamed(&both, &place(None, full, None)), Some(0));
+        // A size that no monitor has, and no place: nobody knows.
+        assert_eq!(streamed(&both, &place(None, Some((1280, 720)), Some((1920, 0)))), None);
+        assert_eq!(streamed(&both[..1], &place(None, None, None)), Some(0));
+        let (one, other) = (region(0, Some("one")), region(1920, Some("other")));
+        let both = [&one, &other];
+        assert_eq!(streamed(&both, &place(Some("other"), full, Some((0, 0)))), Some(1));
+        assert_eq!(streamed(&both, &place(Some("third"), full, Some((0, 0)))), None);
+        assert_eq!(streamed(&[&left, &right], &place(Some("other"), full, None)), Some(0));
+    }
 
     #[test]
     fn positions_stay_in_their_region() {

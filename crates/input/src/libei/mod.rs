@@ -28,12 +28,15 @@ const ATTEMPTS: u32 = 3;
 /// Which part of the desktop is streamed: positions land there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
-    /// The region with this mapping id, else the one of this size, else the only one.
+    /// The region with this mapping id, else the one at this position, else the only or first one of this size, else the only
+    /// one.
     Region {
         /// As the desktop named it when it made the output or its stream.
         mapping_id: Option<String>,
         /// Width and height in logical pixels.
         size: Option<(u32, u32)>,
+        /// Its upper left corner in the desktop, in logical pixels.
+        position: Option<(i32, i32)>,
     },
     /// The whole of a desktop that has no regions, by its width and height in pixels (gamescope).
     Pixels(u32, u32),

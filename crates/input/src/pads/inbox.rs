@@ -36,6 +36,17 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    /// No room: of a gamepad's states the newest counts, so that what the client has let go is not held for ever.
+    fn settle(&mut self, packet: PadPacket) {
+        let PadPacket::State(new) = &packet else { return };
+        let of_same = |note: &&mut Note| matches!(note, Note::Packet(PadPacket::State(old)) if old.controller == new.controller);
+        if let Some(last) = self.notes.iter_mut().rev().find(of_same) {
+            *last = Note::Packet(packet);
+        }
+    }
+}
+
 /// Shared by the thread, its owner and the connection.
 pub(super) struct Inbox {
     state: Mutex<State>,
@@ -78,6 +89,11 @@ impl Inbox {
         !state.closed
     }
 
+    /// Whether the end has come.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed
+    }
+
     pub fn wake(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
@@ -97,6 +113,7 @@ impl Inbox {
             } else {
                 state.dropped += 1;
                 first = state.dropped == 1;
+                state.settle(packet);
             }
         });
         if first {

@@ -126,3 +126,24 @@ fn what_is_held_is_known() {
     input.release_all();
     assert!(!input.holds_anything());
 }
+
+#[test]
+fn what_does_not_fit_still_lets_go() {
+    let inbox = Inbox::new().unwrap();
+    let mut input = inbox.connect(Box::new(|_| {}));
+    // Buttons change with each packet, so nothing can be merged.
+    for event in 0..2 * CAPACITY as u32 {
+        input.handle(&state((event % 2) as u8, 1 + event % 3, 0));
+    }
+    for controller in [0, 1] {
+        input.handle(&state(controller, 0, 0));
+    }
+    let packets = packets(&inbox);
+    assert_eq!(packets.len(), CAPACITY - 1, "the connection's own note is there too");
+    for controller in [0, 1] {
+        let of_this =
+            |packet: &&PadPacket| matches!(packet, PadPacket::State(state) if state.controller == controller);
+        let last = packets.iter().rev().find(of_this).unwrap();
+        assert_eq!(Some(last), PadPacket::of(&state(controller, 0, 0)).as_ref());
+    }
+}
