@@ -18,13 +18,13 @@ run=(xkb-data foot fonts-dejavu-core ca-certificates)
 # mmdebstrap and Debian's keys: the root file system of the lab, where the desktops are. dbus-daemon: the lab's own tests.
 test=(ffmpeg gtk-3-examples openssl dbus-daemon mmdebstrap debian-archive-keyring)
 
-# Only where no sound server is: two of them fight for the sound card.
+# Only where no sound server is, or one that lacks its half: two of them fight for the sound card.
 sound=(pipewire pipewire-pulse wireplumber)
 
 wanted=("${build[@]}" "${run[@]}")
 if [ "${1:-}" = "--test" ]; then
     wanted+=("${test[@]}")
-elif ! command -v pipewire pulseaudio jackd >/dev/null; then
+elif ! command -v wireplumber pipewire-media-session pulseaudio jackd >/dev/null; then
     wanted+=("${sound[@]}")
 fi
 

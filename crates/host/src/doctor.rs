@@ -178,7 +178,8 @@ fn display(report: &mut Report, config: &Config, environment: &Environment, path
         Err(error) => report.add(Grade::Problem, "display", error.to_string()),
     }
     if pipewire(report, environment) {
-        sound(report, &lumen_audio::survey(environment.runtime_dir.as_deref(), SOUND_PATIENCE));
+        let found = lumen_audio::survey(environment.runtime_dir.as_deref(), SOUND_PATIENCE);
+        sound(report, &found, environment);
     }
     keyboard(report);
 }
@@ -252,6 +253,7 @@ fn plan(report: &mut Report, requested: DisplayKind, plan: &PathReport) {
 
 /// Most desktops hand their pictures over by PipeWire, and all of them their sound. Answers whether it is there.
 fn pipewire(report: &mut Report, environment: &Environment) -> bool {
+    pulse_audio(report, runs("pulseaudio"));
     let Some(dir) = &environment.runtime_dir else {
         report.add(
             Grade::Notice,
@@ -262,10 +264,6 @@ fn pipewire(report: &mut Report, environment: &Environment) -> bool {
         return false;
     };
     let socket = dir.join("pipewire-0");
-    let path = environment.path.as_deref().unwrap_or(crate::DEFAULT_PATH);
-    let installed = crate::processes::find_program("pipewire", path).is_some();
-    let install =
-        "install it (Debian and Ubuntu: sudo apt install pipewire pipewire-pulse wireplumber), then run: ";
     let answer = std::os::unix::net::UnixStream::connect(&socket);
     match &answer {
         Ok(_) => report.add(Grade::Good, "pipewire", format!("the daemon answers at {}", socket.display())),
@@ -276,21 +274,58 @@ fn pipewire(report: &mut Report, environment: &Environment) -> bool {
                 "no daemon at {} ({error}); KDE, GNOME, gamescope and the portal need it, and without it there is no \
                  sound: {}systemctl --user start pipewire wireplumber",
                 socket.display(),
-                if installed { "" } else { install },
+                install("pipewire", environment),
             ),
         ),
     }
     answer.is_ok()
 }
 
+/// What comes before a command that starts `program`, where that is not installed.
+fn install(program: &str, environment: &Environment) -> &'static str {
+    let path = environment.path.as_deref().unwrap_or(crate::DEFAULT_PATH);
+    match crate::processes::find_program(program, path) {
+        Some(_) => "",
+        None => {
+            "install it (Debian and Ubuntu: sudo apt install pipewire pipewire-pulse wireplumber), then run: "
+        }
+    }
+}
+
+/// Another sound server: programs play to it, and PipeWire, from which sound is captured, hears none of it.
+fn pulse_audio(report: &mut Report, running: bool) {
+    if running {
+        report.add(
+            Grade::Notice,
+            "sound",
+            "PulseAudio runs: what programs play to it is not heard by clients; let PipeWire take its place (Debian and \
+             Ubuntu: sudo apt install pipewire-pulse wireplumber, then systemctl --user mask --now pulseaudio.service \
+             pulseaudio.socket, and log in again)",
+        );
+    }
+}
+
+/// Whether this user runs a program of this name.
+fn runs(name: &str) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let user = rustix::process::getuid().as_raw();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter(|process| process.metadata().is_ok_and(|of| of.uid() == user)).any(|process| {
+        std::fs::read_to_string(process.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    })
+}
+
 /// What clients hear.
-fn sound(report: &mut Report, found: &Result<lumen_audio::Survey, String>) {
+fn sound(report: &mut Report, found: &Result<lumen_audio::Survey, String>, environment: &Environment) {
     match found {
         Err(cause) => report.add(Grade::Notice, "sound", format!("no sound: {cause}")),
         Ok(found) if !found.session_manager => report.add(
             Grade::Notice,
             "sound",
-            "no sound: PipeWire runs without a session manager: systemctl --user start wireplumber",
+            format!(
+                "no sound: PipeWire runs without a session manager: {}systemctl --user start wireplumber",
+                install("wireplumber", environment)
+            ),
         ),
         Ok(lumen_audio::Survey { default: Some(sink), .. }) => {
             report.add(Grade::Good, "sound", format!("the default sink is {sink}"));
@@ -411,17 +446,31 @@ mod tests {
     fn sound_is_judged_by_what_pipewire_has() {
         let said = |found: Result<lumen_audio::Survey, String>| {
             let mut report = Report::default();
-            sound(&mut report, &found);
+            let environment = Environment { path: Some("/nonexistent".into()), ..Environment::default() };
+            sound(&mut report, &found, &environment);
             assert!(!report.has_problems());
             report.to_string()
         };
         let survey = lumen_audio::Survey::default();
         assert!(said(Err("it is silent".into())).contains("it is silent"));
-        assert!(said(Ok(survey.clone())).contains("start wireplumber"));
+        let text = said(Ok(survey.clone()));
+        assert!(text.contains("apt install") && text.contains("start wireplumber"), "{text}");
         let managed = lumen_audio::Survey { session_manager: true, ..survey };
         assert!(said(Ok(managed.clone())).contains("no sink"));
         let text = said(Ok(lumen_audio::Survey { default: Some("speakers".into()), ..managed }));
         assert!(text.starts_with("ok") && text.contains("speakers"), "{text}");
+    }
+
+    #[test]
+    fn another_sound_server_is_named() {
+        for running in [false, true] {
+            let mut report = Report::default();
+            pulse_audio(&mut report, running);
+            assert_eq!(report.to_string().contains("PulseAudio runs"), running, "{report}");
+        }
+        let own = std::fs::read_to_string("/proc/self/comm").expect("readable");
+        assert!(runs(own.trim_end()));
+        assert!(!runs("no such program"));
     }
 
     #[test]
