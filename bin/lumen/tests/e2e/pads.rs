@@ -104,6 +104,34 @@ fn rumble(stream: &Stream, device: &mut Device, controller: u16) {
     message(stream, &HostMessage::Rumble { controller, low: 0, high: 0 });
 }
 
+/// From the client's gamepad to what a desktop shows.
+fn battery(lab: &Lab, stream: &Stream, number: u8) {
+    let supply =
+        wait_for("its battery", PATIENCE, || gamepads::sysfs("power_supply", &phys(lab, number)?).pop());
+    // 2: discharging.
+    stream.send_input(InputPacket::PadBattery { number, state: 2, percent: 47 }).expect("queued");
+    let read = |name: &str| std::fs::read_to_string(supply.join(name)).unwrap_or_default();
+    // A DualSense tells tenths.
+    wait_for("its charge", PATIENCE, || {
+        (read("capacity").trim() == "45" && read("status").trim() == "Discharging").then_some(())
+    });
+}
+
+/// What a game does to the triggers of a DualSense.
+fn triggers(lab: &Lab, stream: &Stream, number: u8) {
+    let phys = phys(lab, number).expect("it is there");
+    let mut report = [0; 63];
+    // Both triggers are marked as changed; the right one comes first.
+    report[..2].copy_from_slice(&[0x02, 0x0c]);
+    report[11..22].copy_from_slice(&[0x21, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    report[22] = 0x26;
+    gamepads::write_raw(&phys, &report).expect("written");
+    let mut effect = vec![0x0c, 0x26, 0x21];
+    effect.extend([0; 10]);
+    effect.extend(1..=10);
+    message(stream, &HostMessage::AdaptiveTriggers { controller: number.into(), effect });
+}
+
 #[test]
 fn vm_two_pads_of_a_client_are_whole() {
     let Some((lab, client)) = start("gamepads through the whole host") else { return };
@@ -157,6 +185,9 @@ fn vm_two_pads_of_a_client_are_whole() {
     };
     stream.send_input(touch).expect("queued");
     axis(&touchpad, Axis::ABS_X, 1919);
+
+    battery(&lab, &stream, 1);
+    triggers(&lab, &stream, 1);
 
     // One goes, the other stays.
     state(&stream, 0, 0b10, 0);
