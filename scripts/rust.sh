@@ -32,7 +32,7 @@ ensure_rust() {
         fi
     fi
     echo "rust: getting the stable toolchain"
-    rustup toolchain install stable --profile minimal --component rustfmt --component clippy
+    rustup toolchain install stable --no-self-update --profile minimal --component rustfmt --component clippy
     export RUSTUP_TOOLCHAIN=stable
 }
 
