@@ -35,7 +35,7 @@ pub use error::LabError;
 pub use portals::{PortalKind, PortalOptions, Portals};
 pub use process::Process;
 pub use session::{Session, SessionOptions};
-pub use sound::{Recording, Tones, channel_map};
+pub use sound::{Recording, Tones, channel_map, session_with_sound};
 pub use wait::{patience, patient, wait_for};
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Sinks and tones of a private session.
 
-use crate::{LabError, Process, Session, wait_for};
+use crate::{LabError, Process, Session, left_out, session_for, wait_for};
 use serde_json::Value;
 use std::io::Write;
 use std::path::PathBuf;
@@ -49,6 +49,18 @@ impl Recording {
         let (frames, _) = bytes.as_chunks::<8>();
         Ok(frames.iter().map(|frame| f32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]])).collect())
     }
+}
+
+/// A session with sound, for the test `name`, or none where it cannot be had: without PipeWire, or where its tools are older
+/// than 1.0 and want files instead of samples (Debian 12).
+pub fn session_with_sound(name: &str) -> Option<Session> {
+    let tools = ["pipewire", "wireplumber", "pw-cat", "pw-cli", "pw-metadata", "pw-dump"];
+    let session = session_for(name, &tools)?;
+    if session.ask("pw-cat", &["--help"]).is_ok_and(|help| help.contains("--raw")) {
+        return Some(session);
+    }
+    left_out(name, "pw-cat takes no --raw, it is too old");
+    None
 }
 
 impl Session {
@@ -101,6 +113,16 @@ impl Session {
         Ok(node.and_then(|node| node["id"].as_u64()))
     }
 
+    /// Serial number of the node of this name, which is never given twice.
+    ///
+    /// # Errors
+    /// As [`Session::pipewire_objects`].
+    pub fn sound_serial(&self, name: &str) -> Result<Option<u64>, LabError> {
+        let objects = self.pipewire_objects()?;
+        let node = objects.iter().find(|object| object["info"]["props"]["node.name"] == name);
+        Ok(node.and_then(|node| node["info"]["props"]["object.serial"].as_u64()))
+    }
+
     /// Names of all sinks.
     ///
     /// # Errors
@@ -142,10 +164,7 @@ impl Session {
     /// # Errors
     /// When there is no such sink, or `pw-metadata` fails.
     pub fn put(&self, stream: u64, sink: &str) -> Result<(), LabError> {
-        let objects = self.pipewire_objects()?;
-        let node = objects.iter().find(|object| object["info"]["props"]["node.name"] == sink);
-        let serial = node.and_then(|node| node["info"]["props"]["object.serial"].as_u64());
-        let serial = serial.ok_or_else(|| LabError::Answer {
+        let serial = self.sound_serial(sink)?.ok_or_else(|| LabError::Answer {
             program: "pw-dump".to_owned(),
             answer: format!("no sink {sink}"),
         })?;

@@ -2,7 +2,7 @@
 
 use lumen_audio::{Capture, Channels, PacketSettings, Packets, Sound, SoundConfig, survey};
 use lumen_gamestream::audio::{MAX_OPUS, OpusLayout, PacketDuration, Quality};
-use lumen_lab::{Session, Tones, patient, session_for, wait_for};
+use lumen_lab::{Session, Tones, patient, session_with_sound as session, wait_for};
 use lumen_testkit::audio::tone::{Watch, amplitude_among_others, decibels, loudest, of_channels};
 use lumen_testkit::{AudioRequest, SoundDecoder};
 use std::sync::mpsc::{Receiver, channel};
@@ -11,11 +11,6 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(15);
 const AMPLITUDE: f32 = 0.25;
 const NAME: &str = "lumen-sink-test";
-
-/// A session with sound, or none where PipeWire is not installed.
-fn session(name: &str) -> Option<Session> {
-    session_for(name, &["pipewire", "wireplumber", "pw-cat", "pw-cli", "pw-metadata", "pw-dump"])
-}
 
 /// A stream from PipeWire to the client's decoder.
 struct Ear {
@@ -411,9 +406,11 @@ fn a_session_sink_that_vanishes_is_made_again() {
     let _tones = play(&session, "player", 2);
     ear.wait_for_sound();
     let id = session.sound_node(NAME).expect("an answer").expect("the sink");
+    let serial = session.sound_serial(NAME).expect("an answer").expect("the sink");
     session.remove_sink(id).expect("destroyed");
+    // The number of what is gone may be given again.
     wait_for("another sink", patient(LIMIT), || {
-        session.sound_node(NAME).ok()?.filter(|found| *found != id).map(|_| ())
+        session.sound_serial(NAME).ok()?.filter(|found| *found != serial).map(|_| ())
     })
     .expect("it comes back");
     // What was heard before the sink went.

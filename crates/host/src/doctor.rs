@@ -169,6 +169,8 @@ fn next_stream(report: &mut Report, config: &Config, displays: &Displays, findin
 }
 
 fn display(report: &mut Report, config: &Config, environment: &Environment, paths: &Paths) {
+    // Where no host has run yet. What is in the way is said by `directories`.
+    let _ = crate::files::ensure_private_dir(&paths.runtime_dir);
     match displays::of_host(config, environment, paths) {
         Ok(displays) => {
             let findings = displays.survey();

@@ -2,7 +2,7 @@
 //! own sound settings as they were.
 
 use crate::lab::{Lab, PATIENCE, wait_for};
-use lumen_lab::{Session, Tones, session_for};
+use lumen_lab::{Session, Tones, session_with_sound as session};
 use lumen_testkit::audio::tone::{Watch, decibels, loudest, of_channels, usual_amplitude};
 use lumen_testkit::netem::Profile;
 use lumen_testkit::{
@@ -14,10 +14,6 @@ const AMPLITUDE: f32 = 0.25;
 const ROOM: &str = "room";
 /// An output goes as soon as its session ends.
 const NO_LINGER: &str = "[display]\nlinger_seconds = 0\n";
-
-fn session(name: &str) -> Option<Session> {
-    session_for(name, &["pipewire", "wireplumber", "pw-cat", "pw-cli", "pw-metadata", "pw-dump"])
-}
 
 /// A session whose user has chosen a sink with so many channels.
 fn furnished(name: &str, channels: usize) -> Option<Session> {
