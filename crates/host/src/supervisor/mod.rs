@@ -402,7 +402,10 @@ impl Shared {
         let ended = {
             let mut tables = self.tables();
             tables.sessions.answered(id, time(clock::now()));
-            tables.sessions.session(id).is_none().then_some(tables.stopping)
+            // Not by its id: of two launches at once the later one goes on with the app of the earlier one.
+            let mut sessions = tables.sessions.sessions();
+            let lives = sessions.any(|session| session.run() == run && session.connection().is_some());
+            (!lives).then_some(tables.stopping)
         };
         self.event(Event::LookAgain);
         match (runtime.app_failure(run), ended) {

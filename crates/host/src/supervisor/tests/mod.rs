@@ -209,6 +209,11 @@ impl Host {
         self.shared().tables().sessions.of_client(self.client).is_none()
     }
 
+    fn connection(&self) -> Option<SessionId> {
+        let tables = self.shared().tables();
+        tables.sessions.of_client(self.client)?.connection().map(|connection| connection.id)
+    }
+
     fn wait_alive(&self, outputs: usize) {
         wait_for("outputs to go", || (self.fake.alive() == outputs).then_some(()));
     }
@@ -482,4 +487,25 @@ fn a_launch_that_is_overtaken_by_its_end_is_not_answered_as_if_it_had_succeeded(
         });
         host.wait_alive(0);
     }
+}
+
+#[test]
+fn two_launches_at_once_both_succeed_and_share_the_app() {
+    let host = Host::start(Fake::new("fake"));
+    host.fake.answer(Answer::Silence);
+    let peer = IpAddr::from([127, 0, 0, 1]);
+    let launch = || host.shared().launch(host.client, host.request(Some("Desktop"), (320, 180)), peer);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(launch);
+        wait_for("the question", || (host.fake.asked.load(Ordering::Acquire) == 1).then_some(()));
+        let earlier = host.connection();
+        let second = scope.spawn(launch);
+        wait_for("the second", || (host.connection() != earlier).then_some(()));
+        host.fake.answer(Answer::Output);
+        for launch in [first, second] {
+            launch.join().expect("no panic").expect("an impatient user sees no error");
+        }
+    });
+    host.shared().cancel(host.client);
+    host.wait_alive(0);
 }
