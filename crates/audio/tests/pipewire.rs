@@ -289,6 +289,23 @@ fn programs_find_the_sink_by_their_environment() {
 }
 
 #[test]
+fn what_is_captured_stays_the_session_sink_when_another_one_comes() {
+    let Some(session) = session("only") else { return };
+    // The only sink is the default one.
+    let sound = start(&session, Some(Channels::Stereo));
+    let mut ear = Ear::open(&sound, &OpusLayout::STEREO, 1.0);
+    let _tones = play(&session, "player", 2);
+    ear.wait_for_sound();
+    session.make_sink("room", 2, 48_000).expect("a sink");
+    session.choose_sink("room").expect("chosen");
+    plays_to(&session, NAME);
+    ear.assert_tones(f64::from(AMPLITUDE), &of_channels(2));
+    // Neither the captured sink nor the player has gone elsewhere.
+    assert_eq!(session.linked_to("lumen-audio").expect("pw-dump"), [NAME]);
+    assert_eq!(sound.report().source.as_deref(), Some(NAME));
+}
+
+#[test]
 fn without_a_session_sink_the_default_one_is_heard_wherever_it_goes() {
     let Some(session) = session("default") else { return };
     for (name, channels, rate) in

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Samples that PipeWire is asked to hand over at once. It takes the next lower power of two: 256, a little more than a
 /// packet. Less gives xruns where there is no realtime scheduling.
-const LATENCY: &str = "480/48000";
+pub(super) const LATENCY: &str = "480/48000";
 
 /// A connected stream; goes when dropped.
 pub(super) struct Listening {
@@ -135,6 +135,8 @@ fn properties(sink: Option<&str>) -> PropertiesBox {
         // Where the session's sink is not, there is nothing to hear.
         properties.insert("node.dont-fallback", "true");
         properties.insert("node.dont-move", "true");
+        // WirePlumber 0.4 has a stream that found the default sink by its wish follow the default from then on.
+        properties.insert("node.dont-reconnect", "true");
     }
     properties
 }

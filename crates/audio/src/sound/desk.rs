@@ -29,8 +29,6 @@ pub(super) struct Desk {
     pub(super) notebook: RefCell<Option<(MetadataListener, Metadata)>>,
     /// Its id.
     notebook_id: Cell<Option<u32>>,
-    /// Something changed since the last look.
-    pub(super) news: Cell<bool>,
 }
 
 impl Desk {
@@ -47,6 +45,16 @@ impl Desk {
     /// Whether a sink of this name is there.
     pub(super) fn has_sink(&self, name: &str) -> bool {
         self.sinks.borrow().values().any(|sink| sink == name)
+    }
+
+    /// Keeps what stands in the notebook under [`KEY`] or [`BEFORE`].
+    pub(super) fn noted(&self, subject: u32, key: &str, target: Option<Target>) {
+        let notes = if key == KEY { &self.targets } else { &self.before };
+        let mut notes = notes.borrow_mut();
+        match target {
+            Some(target) => drop(notes.insert(subject, target)),
+            None => drop(notes.remove(&subject)),
+        }
     }
 
     fn appeared(
@@ -73,29 +81,25 @@ impl Desk {
             }
             ObjectType::Node if text("media.class") == "Stream/Output/Audio" => {
                 if let Ok(node) = registry.bind::<Node, _>(object) {
-                    let player = Player::new(node, object.id, desk);
+                    let player = Player::new(node, object.id);
                     desk.players.borrow_mut().insert(object.id, player);
                 }
             }
-            _ => return,
+            _ => {}
         }
-        desk.news.set(true);
     }
 
     fn gone(&self, id: u32) {
-        let sink = self.sinks.borrow_mut().remove(&id).is_some();
+        self.sinks.borrow_mut().remove(&id);
         // Dropped after the borrow has ended: its listener may say something.
         let player = self.players.borrow_mut().remove(&id);
         self.targets.borrow_mut().remove(&id);
         self.before.borrow_mut().remove(&id);
-        let notebook = self.notebook_id.get() == Some(id);
-        if notebook {
+        drop(player);
+        if self.notebook_id.get() == Some(id) {
             self.notebook_id.set(None);
             let old = self.notebook.borrow_mut().take();
             drop(old);
-        }
-        if sink || player.is_some() || notebook {
-            self.news.set(true);
         }
     }
 
@@ -116,24 +120,18 @@ impl Desk {
                         desk.before.borrow_mut().remove(&subject);
                     }
                     (subject, Some(key @ (KEY | BEFORE)), value) => {
-                        let notes = if key == KEY { &desk.targets } else { &desk.before };
-                        match value {
-                            Some(value) => {
-                                let target =
-                                    Target { kind: kind.map(str::to_owned), value: value.to_owned() };
-                                if key == KEY
-                                    && let Some(player) = desk.players.borrow_mut().get_mut(&subject)
-                                {
-                                    player.told(&target);
-                                }
-                                notes.borrow_mut().insert(subject, target);
-                            }
-                            None => drop(notes.borrow_mut().remove(&subject)),
+                        let target = value
+                            .map(|value| Target { kind: kind.map(str::to_owned), value: value.to_owned() });
+                        if key == KEY
+                            && let Some(target) = &target
+                            && let Some(player) = desk.players.borrow_mut().get_mut(&subject)
+                        {
+                            player.told(target);
                         }
+                        desk.noted(subject, key, target);
                     }
-                    _ => return 0,
+                    _ => {}
                 }
-                desk.news.set(true);
                 0
             })
             .register()

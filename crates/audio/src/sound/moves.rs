@@ -28,6 +28,13 @@ pub(super) struct Target {
     pub(super) value: String,
 }
 
+impl Target {
+    /// A sink by its name.
+    fn named(sink: &str) -> Self {
+        Self { kind: Some(TEXT.to_owned()), value: sink.to_owned() }
+    }
+}
+
 /// A program's stream.
 pub(super) struct Player {
     // The listener goes first.
@@ -45,10 +52,10 @@ pub(super) struct Player {
 }
 
 impl Player {
-    pub(super) fn new(node: Node, id: u32, desk: &Rc<Desk>) -> Self {
+    pub(super) fn new(node: Node, id: u32) -> Self {
         let movable = Rc::new(Cell::new(None));
         let of_session = Rc::new(RefCell::new(None));
-        let (known, chosen, desk) = (movable.clone(), of_session.clone(), Rc::downgrade(desk));
+        let (known, chosen) = (movable.clone(), of_session.clone());
         let listener = node
             .add_listener_local()
             .info(move |info| {
@@ -67,11 +74,8 @@ impl Player {
                 let ours = wishes.into_iter().find(|wish| wish.starts_with(SINK_PREFIX));
                 *chosen.borrow_mut() = ours.map(str::to_owned);
                 let may = !pinned && !linked;
-                if known.replace(Some(may)) != Some(may)
-                    && let Some(desk) = desk.upgrade()
-                {
+                if known.replace(Some(may)) != Some(may) {
                     tracing::debug!(id, name = text("node.name"), movable = may, "a program plays");
-                    desk.news.set(true);
                 }
             })
             .register();
@@ -127,15 +131,15 @@ impl Desk {
                 // A killed host's own note is older than what it left.
                 let left = current.as_ref().is_some_and(|target| target.value.starts_with(SINK_PREFIX));
                 let before = if left { self.before.borrow().get(id).cloned() } else { current };
-                write(notebook, *id, BEFORE, before.as_ref());
-                notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
+                self.write(notebook, *id, BEFORE, before.as_ref());
+                self.write(notebook, *id, KEY, Some(&Target::named(sink)));
                 player.moved = Some(before);
             }
             if let Some(before) = &player.moved
                 && std::mem::take(&mut player.recalled)
             {
-                write(notebook, *id, BEFORE, before.as_ref());
-                notebook.set_property(*id, KEY, Some(TEXT), Some(sink));
+                self.write(notebook, *id, BEFORE, before.as_ref());
+                self.write(notebook, *id, KEY, Some(&Target::named(sink)));
             }
             // One whose own wish was not known at once goes there anyway.
             count += usize::from(player.moved.is_some() && player.may_move() && !ours);
@@ -151,9 +155,9 @@ impl Desk {
             let Some(before) = player.moved.take() else { continue };
             let still = self.targets.borrow().get(id).is_none_or(|target| target.value == sink);
             if still {
-                write(notebook, *id, KEY, before.as_ref());
+                self.write(notebook, *id, KEY, before.as_ref());
             }
-            write(notebook, *id, BEFORE, None);
+            self.write(notebook, *id, BEFORE, None);
         }
     }
 
@@ -164,14 +168,16 @@ impl Desk {
         let (targets, before) = (self.targets.borrow().clone(), self.before.borrow().clone());
         for (id, target) in targets {
             if target.value.starts_with(SINK_PREFIX) && !self.has_sink(&target.value) {
-                write(notebook, id, KEY, before.get(&id));
-                write(notebook, id, BEFORE, None);
+                self.write(notebook, id, KEY, before.get(&id));
+                self.write(notebook, id, BEFORE, None);
             }
         }
     }
-}
 
-fn write(notebook: &Metadata, id: u32, key: &str, target: Option<&Target>) {
-    let kind = target.and_then(|target| target.kind.as_deref());
-    notebook.set_property(id, key, kind, target.map(|target| target.value.as_str()));
+    /// Writes and keeps in mind: PipeWire 0.3.65 tells nobody of a change while somebody else opens the notebook.
+    fn write(&self, notebook: &Metadata, id: u32, key: &str, target: Option<&Target>) {
+        let kind = target.and_then(|target| target.kind.as_deref());
+        notebook.set_property(id, key, kind, target.map(|target| target.value.as_str()));
+        self.noted(id, key, target.cloned());
+    }
 }
