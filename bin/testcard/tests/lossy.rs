@@ -141,7 +141,9 @@ impl Codec {
         let mut options = ffmpeg::Dictionary::new();
         options.set("preset", "ultrafast");
         options.set("tune", "zerolatency");
-        let vbv = format!("vbv-maxrate={kbit}:vbv-bufsize={}", kbit * 3 / 2 / case.fps as usize);
+        // With more than one thread x264 shares out the bits by which slice is done first: no two runs are alike.
+        let threads = if case.encoder == "libx264" { "threads=1:" } else { "" };
+        let vbv = format!("{threads}vbv-maxrate={kbit}:vbv-bufsize={}", kbit * 3 / 2 / case.fps as usize);
         let quiet = if case.encoder == "libx265" { ":log-level=none" } else { "" };
         options.set(if quiet.is_empty() { "x264-params" } else { "x265-params" }, &format!("{vbv}{quiet}"));
         let encoder = video.open_with(options).expect("the encoder opens");
