@@ -215,7 +215,7 @@ fn open(
         env: vec![(HOST_MARK.into(), host_mark.clone())],
     };
     let capture = crate::capture_config(config, environment.runtime_dir.as_deref());
-    let output = Output::make(&display, &capture, mode, launch.clone(), None)?;
+    let output = Output::make(&display, &capture, mode, launch.clone())?;
     let desktop = request.app.is_empty() && !displays::is_builtin(&output.path);
     if output.contained().is_some() || desktop || displays::shows_no_programs(&output.path) {
         return Ok((output, None));

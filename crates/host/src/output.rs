@@ -7,7 +7,7 @@ use lumen_media::display::{Pulse, SetMode, SourceReport};
 use lumen_media::slot::Receiver;
 use lumen_media::{
     AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputReport, InputSink, Mode,
-    PathReport, Pen, Timestamp, TouchPhase, VirtualDisplay, VirtualOutput, clock,
+    OutputSource, PathReport, Pen, Timestamp, TouchPhase, VirtualDisplay, VirtualOutput, clock,
 };
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -40,15 +40,23 @@ pub struct Output {
     _keepalive: Box<dyn Send>,
 }
 
-impl Output {
-    /// Makes an output and opens its capture; blocks for as long as the backend allows itself and five seconds. `lost` is the one that it replaces
-    /// because its desktop lost it.
+/// An output whose pictures nobody has asked for yet.
+pub struct Unopened {
+    output: Output,
+    source: OutputSource,
+    pulse: Option<Pulse>,
+    started: Timestamp,
+    created: Timestamp,
+}
+
+impl Unopened {
+    /// Makes an output; blocks for as long as the backend allows itself. `lost` is the one that it replaces because its
+    /// desktop lost it.
     ///
     /// # Errors
     /// [`DisplayError`] with cause and remedy.
     pub fn make(
         display: &dyn VirtualDisplay,
-        capture: &CaptureConfig,
         mode: Mode,
         launch: AppLaunch,
         lost: Option<&PathReport>,
@@ -70,11 +78,10 @@ impl Output {
             contained_app,
             keepalive,
         } = made?;
-        let created = clock::now();
         // Where a portal was only the next best thing, a later launch may find a better one.
         let next_best = path.requested == DisplayKind::Auto.to_string()
             && path.effective == DisplayKind::Portal.to_string();
-        let mut output = Self {
+        let output = Output {
             asked: mode,
             effective: effective_mode,
             path,
@@ -87,16 +94,40 @@ impl Output {
             lasting: lasting && !next_best,
             _keepalive: keepalive,
         };
-        let source = lumen_capture::open(source, effective_mode, capture)
+        Ok(Self { output, source, pulse, started, created: clock::now() })
+    }
+
+    /// Opens its capture; blocks for five seconds at most.
+    ///
+    /// # Errors
+    /// [`DisplayError`] with cause and remedy.
+    pub fn open(self, display: &dyn VirtualDisplay, capture: &CaptureConfig) -> Result<Output, DisplayError> {
+        let Self { mut output, source, pulse, started, created } = self;
+        let source = lumen_capture::open(source, output.effective, capture)
             .inspect_err(|_| display.distrust(&output.path))?;
         let report = source.report();
         tracing::info!(
-            asked = %mode, effective = %effective_mode, backend = output.path.effective, capture = report.path,
-            format = report.format, fallback = report.fallback, creating = ?created.since(started),
-            opening = ?clock::now().since(created), "output made"
+            asked = %output.asked, effective = %output.effective, backend = output.path.effective,
+            capture = report.path, format = report.format, fallback = report.fallback,
+            creating = ?created.since(started), opening = ?clock::now().since(created), "output made"
         );
         output.source = Some(Box::new(Pictures { source, pulse }));
         Ok(output)
+    }
+}
+
+impl Output {
+    /// Makes an output and opens its capture, as the steps of [`Unopened`] do.
+    ///
+    /// # Errors
+    /// [`DisplayError`] with cause and remedy.
+    pub fn make(
+        display: &dyn VirtualDisplay,
+        capture: &CaptureConfig,
+        mode: Mode,
+        launch: AppLaunch,
+    ) -> Result<Self, DisplayError> {
+        Unopened::make(display, mode, launch, None)?.open(display, capture)
     }
 
     /// Whether it serves a mode as it is. A compositor that rounds gives the same answer again.

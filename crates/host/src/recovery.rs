@@ -1,6 +1,6 @@
 //! Making an output anew after its desktop lost it, without holding anybody up (`docs/design/outputs.md`).
 
-use crate::output::Output;
+use crate::output::{Output, Unopened};
 use crate::runtime::Work;
 use crate::stream::{PictureSettings, vigil};
 use crate::supervisor::Shared;
@@ -88,8 +88,14 @@ fn remake(lost: Output, deadline: Timestamp, abandoned: &Abandoned, shared: &Sha
     // First: some desktops know their outputs by name.
     drop(lost);
     while !abandoned.is_set() && clock::now() < deadline {
-        let capture = shared.capture_config();
-        match Output::make(shared.display(), &capture, mode, launch.clone(), Some(&path)) {
+        let display = shared.display();
+        let made = Unopened::make(display, mode, launch.clone(), Some(&path));
+        // A desktop that answers late would get a second reader beside that of the next launch for a moment, which the
+        // portal of wlroots does not always survive.
+        if abandoned.is_set() || clock::now() >= deadline {
+            break;
+        }
+        match made.and_then(|output| output.open(display, &shared.capture_config())) {
             Ok(output) => return Some(output),
             Err(error) => tracing::debug!(%error, "the output is not back yet"),
         }

@@ -53,7 +53,7 @@ impl Resources {
                 None => {}
             }
         }
-        let made = Output::make(shared.display(), &shared.capture_config(), mode, launch(), None)
+        let made = Output::make(shared.display(), &shared.capture_config(), mode, launch())
             .map_err(|error| ApiError::unavailable(error.to_string()))?;
         if let Some(old) = self.output.replace(made)
             && let Some((older, _)) = self.retiring.replace((old, clock::now() + RETIRING))

@@ -3,7 +3,7 @@
 use lumen_media::slot::{self, Receiver};
 use lumen_media::{
     AppLaunch, ContainedApp, DisplayError, Frame, FrameSource, InputEvent, InputSink, Mode, OutputSource,
-    PathReport, PixelFormat, VirtualDisplay, VirtualOutput, clock,
+    PathReport, PixelFormat, VirtualDisplay, VirtualOutput, WaylandTarget, clock,
 };
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -12,6 +12,8 @@ use std::sync::{Arc, Condvar, Mutex};
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Answer {
     Output,
+    /// One whose pictures cannot be opened.
+    Blind,
     Refusal,
     /// Nothing, until it may answer.
     Silence,
@@ -26,6 +28,8 @@ pub(super) struct Fake {
     /// Outputs asked for since the start, and made.
     pub asked: AtomicU64,
     pub made: AtomicU64,
+    /// Outputs whose pictures could not be opened.
+    pub distrusted: AtomicU64,
     pub lasting: bool,
     pub alive: Arc<AtomicUsize>,
     pub pictures: Mutex<Vec<Weak>>,
@@ -106,6 +110,7 @@ impl Fake {
             changed: Condvar::new(),
             asked: AtomicU64::new(0),
             made: AtomicU64::new(0),
+            distrusted: AtomicU64::new(0),
             lasting: false,
             alive: Arc::default(),
             pictures: Mutex::default(),
@@ -151,6 +156,17 @@ impl VirtualDisplay for Fake {
         let (sender, frames) = slot::slot();
         let pictures = Arc::new(Mutex::new(Some(sender)));
         self.pictures.lock().expect("no panic").push(Arc::downgrade(&pictures));
+        let source = match answer {
+            Answer::Blind => OutputSource::Wayland(WaylandTarget {
+                socket: "/nonexistent/wayland-0".into(),
+                output: "HEADLESS-1".into(),
+            }),
+            _ => OutputSource::Frames(Box::new(Source {
+                frames,
+                pictures,
+                size: (mode.width(), mode.height()),
+            })),
+        };
         self.made.fetch_add(1, Ordering::AcqRel);
         self.alive.fetch_add(1, Ordering::AcqRel);
         Ok(VirtualOutput {
@@ -159,11 +175,7 @@ impl VirtualDisplay for Fake {
                 effective: (*self.effective.lock().expect("no panic")).into(),
                 reason: "a test".into(),
             },
-            source: OutputSource::Frames(Box::new(Source {
-                frames,
-                pictures,
-                size: (mode.width(), mode.height()),
-            })),
+            source,
             effective_mode: mode,
             pulse: None,
             input: Arc::new(Nowhere),
@@ -175,5 +187,9 @@ impl VirtualDisplay for Fake {
                 .then(|| Box::new(ContainedHandle(self.contained.clone())) as Box<dyn ContainedApp>),
             keepalive: Box::new(Alive(self.alive.clone())),
         })
+    }
+
+    fn distrust(&self, _path: &PathReport) {
+        self.distrusted.fetch_add(1, Ordering::AcqRel);
     }
 }

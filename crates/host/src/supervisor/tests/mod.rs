@@ -288,6 +288,28 @@ fn a_compositor_that_never_answers_delays_neither_verdict_nor_cancel() {
 }
 
 #[test]
+fn what_a_recovery_gets_too_late_is_dropped_unopened() {
+    for too_late in [false, true] {
+        let host = Host::start(Fake::new("fake"));
+        host.stream("Desktop");
+        host.fake.answer(Answer::Silence);
+        host.fake.die();
+        wait_for("the question", || (host.fake.asked.load(Ordering::Acquire) == 2).then_some(()));
+        if too_late {
+            host.shared().cancel(host.client);
+        }
+        host.fake.answer(Answer::Blind);
+        wait_for("the answer", || (host.fake.made() >= 2).then_some(()));
+        if !too_late {
+            wait_for("its pictures", || (host.fake.distrusted.load(Ordering::Acquire) > 0).then_some(()));
+            host.shared().cancel(host.client);
+        }
+        host.wait_alive(0);
+        assert_eq!(host.fake.distrusted.load(Ordering::Acquire) > 0, !too_late);
+    }
+}
+
+#[test]
 fn the_same_mode_reuses_the_output_and_another_one_retires_it() {
     let host = Host::start(Fake::new("fake"));
     let first = host.stream("Desktop");
