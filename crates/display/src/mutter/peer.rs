@@ -15,8 +15,9 @@ pub(super) const DESKTOP: &str = "GNOME";
 /// The longest that one answer may take. Mutter answers within milliseconds unless it hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 
-/// How often GNOME Shell is asked to leave its overview, and the time between.
-const OVERVIEW_TRIES: u32 = 8;
+/// How often GNOME Shell is looked at for its overview, how many looks in a row it has to be away, and the time between.
+const OVERVIEW_LOOKS: u32 = 80;
+const OVERVIEW_AWAY: u32 = 4;
 const OVERVIEW_PAUSE: Duration = Duration::from_millis(250);
 
 const SCREEN_CAST: &str = "org.gnome.Mutter.ScreenCast";
@@ -107,25 +108,31 @@ impl Peer {
         String::try_from(read::<OwnedValue>(&answer).ok()?).ok()
     }
 
-    /// Leaves the overview, which the shell shows after the login: a window that opens would stay a thumbnail in it. In its
-    /// first second the shell forgets the request, so it is looked after.
+    /// Leaves the overview, which the shell shows after the login: a window that opens would stay a thumbnail in it. While it
+    /// starts the shell forgets the request, which takes a busy machine seconds, so it is looked after until it has stayed
+    /// away for a moment.
     pub async fn leave_overview(&self) {
         let Ok(Some(owner)) = owner_of(&self.connection, SHELL.interface).await else { return };
         let properties = Address { interface: "org.freedesktop.DBus.Properties", ..SHELL };
         let name = (SHELL.interface, "OverviewActive");
-        for _ in 0..OVERVIEW_TRIES {
-            let body = (name.0, name.1, Value::from(false));
-            if let Err(error) = call(&self.connection, &owner, properties, "Set", &body).await {
-                tracing::debug!(%error, "GNOME Shell stays in its overview");
-                return;
-            }
-            tokio::time::sleep(OVERVIEW_PAUSE).await;
+        let mut away = 0;
+        for _ in 0..OVERVIEW_LOOKS {
             let shown = call(&self.connection, &owner, properties, "Get", &name).await;
             let shown = shown.ok().and_then(|answer| bool::try_from(read::<OwnedValue>(&answer).ok()?).ok());
-            if shown != Some(true) {
+            away = if shown == Some(true) { 0 } else { away + 1 };
+            if away == OVERVIEW_AWAY {
                 return;
             }
+            if away == 0 {
+                let body = (name.0, name.1, Value::from(false));
+                if let Err(error) = call(&self.connection, &owner, properties, "Set", &body).await {
+                    tracing::debug!(%error, "GNOME Shell stays in its overview");
+                    return;
+                }
+            }
+            tokio::time::sleep(OVERVIEW_PAUSE).await;
         }
+        tracing::warn!("GNOME Shell does not leave its overview: the app is shown small in it");
     }
 
     /// Whether the lock screen is shown.
