@@ -91,6 +91,14 @@ pub fn left_out(what: &str, why: &str) {
     eprintln!("left out: {what}: {why}");
 }
 
+/// The load of a machine that has no time left, where rates say nothing about Lumen; `None` on others.
+pub fn overload() -> Option<f64> {
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = load.split(' ').next()?.parse().ok()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    (load > cores * 2.0).then_some(load)
+}
+
 /// Whether this is the lab's virtual machine (`lab/vm/boot`).
 pub fn in_vm() -> bool {
     std::fs::read_to_string("/proc/cmdline")

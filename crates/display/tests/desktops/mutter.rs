@@ -194,7 +194,10 @@ fn modes_are_exact_and_pictures_show_them() {
         let seen = look(frames.as_mut(), 100, SOON);
         seen.print(&format!("1264x720 at {refresh} mHz ({})", frames.report().format));
         assert!(seen.cards.len() >= 20, "{seen:?}");
-        assert!(seen.share() >= 0.9, "{seen:?}");
+        match lumen_lab::overload() {
+            Some(load) => lumen_lab::left_out("the share of pictures", &format!("the load is {load}")),
+            None => assert!(seen.share() >= 0.9, "{seen:?}"),
+        }
         assert!(seen.colours_are_right(), "{}", seen.worst_colour);
         assert_eq!(seen.sizes, [(1264, 720)]);
         drop(card);

@@ -399,6 +399,8 @@ impl Shared {
             (id, runtime, connection, run)
         };
         runtime.work(self);
+        // Before the look at the table: a host that stops ends the session first, and clears the runtime after that.
+        let failure = runtime.app_failure(run);
         let ended = {
             let mut tables = self.tables();
             tables.sessions.answered(id, time(clock::now()));
@@ -408,7 +410,7 @@ impl Shared {
             (!lives).then_some(tables.stopping)
         };
         self.event(Event::LookAgain);
-        match (runtime.app_failure(run), ended) {
+        match (failure, ended) {
             (None, None) => Ok(connection),
             (Some(error), _) => {
                 self.transition(|table, now| table.app_ended(run, now));
