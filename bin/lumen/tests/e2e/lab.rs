@@ -109,7 +109,10 @@ impl Lab {
         }
         lab.start_host();
         for name in kept {
-            let _ = std::fs::copy(lab.path("state").join(name), cache.join(name));
+            // At once, for whoever reads it in another run of these tests.
+            let fresh = cache.join(format!("{name}.{}", std::process::id()));
+            let _ = std::fs::copy(lab.path("state").join(name), &fresh)
+                .and_then(|_| std::fs::rename(&fresh, cache.join(name)));
         }
         lab
     }
