@@ -87,6 +87,7 @@ fn remake(lost: Output, deadline: Timestamp, abandoned: &Abandoned, shared: &Sha
     let (mode, path, launch) = (lost.asked, lost.path.clone(), lost.launch.clone());
     // First: some desktops know their outputs by name.
     drop(lost);
+    let mut said = String::new();
     while !abandoned.is_set() && clock::now() < deadline {
         let display = shared.display();
         let made = Unopened::make(display, mode, launch.clone(), Some(&path));
@@ -97,7 +98,14 @@ fn remake(lost: Output, deadline: Timestamp, abandoned: &Abandoned, shared: &Sha
         }
         match made.and_then(|output| output.open(display, &shared.capture_config())) {
             Ok(output) => return Some(output),
-            Err(error) => tracing::debug!(%error, "the output is not back yet"),
+            // Once: that the desktop is locked, say, or gone.
+            Err(error) => {
+                let cause = error.to_string();
+                if cause != said {
+                    tracing::info!(cause, "the output is not back yet");
+                    said = cause;
+                }
+            }
         }
         if abandoned.wait(PAUSE) {
             break;
