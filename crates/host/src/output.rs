@@ -42,8 +42,9 @@ pub struct Output {
 
 /// An output whose pictures nobody has asked for yet.
 pub struct Unopened {
-    output: Output,
+    // Dropped first: the output goes when everything that uses it is gone.
     source: OutputSource,
+    output: Output,
     pulse: Option<Pulse>,
     started: Timestamp,
     created: Timestamp,
@@ -94,7 +95,7 @@ impl Unopened {
             lasting: lasting && !next_best,
             _keepalive: keepalive,
         };
-        Ok(Self { output, source, pulse, started, created: clock::now() })
+        Ok(Self { source, output, pulse, started, created: clock::now() })
     }
 
     /// Opens its capture; blocks for five seconds at most.

@@ -2,7 +2,7 @@
 //! name later, and has a deadline.
 
 use crate::bus;
-use lumen_media::DisplayError;
+use lumen_media::{DisplayError, clock};
 use serde::Serialize;
 use std::future::Future;
 use std::time::Duration;
@@ -15,8 +15,8 @@ pub(super) const DESKTOP: &str = "GNOME";
 /// The longest that one answer may take. Mutter answers within milliseconds unless it hangs.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 
-/// How often GNOME Shell is looked at for its overview, how many looks in a row it has to be away, and the time between.
-const OVERVIEW_LOOKS: u32 = 80;
+/// How long GNOME Shell is looked at for its overview, how many looks in a row it has to be away, and the time between.
+const OVERVIEW_LIMIT: Duration = Duration::from_secs(20);
 const OVERVIEW_AWAY: u32 = 4;
 const OVERVIEW_PAUSE: Duration = Duration::from_millis(250);
 
@@ -115,20 +115,26 @@ impl Peer {
         let Ok(Some(owner)) = owner_of(&self.connection, SHELL.interface).await else { return };
         let properties = Address { interface: "org.freedesktop.DBus.Properties", ..SHELL };
         let name = (SHELL.interface, "OverviewActive");
+        let until = clock::now() + OVERVIEW_LIMIT;
         let mut away = 0;
-        for _ in 0..OVERVIEW_LOOKS {
-            let shown = call(&self.connection, &owner, properties, "Get", &name).await;
-            let shown = shown.ok().and_then(|answer| bool::try_from(read::<OwnedValue>(&answer).ok()?).ok());
-            away = if shown == Some(true) { 0 } else { away + 1 };
+        while clock::now() < until {
+            let looked = call(&self.connection, &owner, properties, "Get", &name).await;
+            match looked.and_then(|answer| read::<OwnedValue>(&answer)).map(bool::try_from) {
+                Ok(Ok(true)) => {
+                    away = 0;
+                    let body = (name.0, name.1, Value::from(false));
+                    match call(&self.connection, &owner, properties, "Set", &body).await {
+                        Ok(_) | Err(DisplayError::Timeout { .. }) => {}
+                        Err(error) => return tracing::debug!(%error, "GNOME Shell stays in its overview"),
+                    }
+                }
+                Ok(Ok(false)) => away += 1,
+                Err(DisplayError::Timeout { .. }) => {}
+                // A shell that has none.
+                Ok(Err(_)) | Err(_) => return,
+            }
             if away == OVERVIEW_AWAY {
                 return;
-            }
-            if away == 0 {
-                let body = (name.0, name.1, Value::from(false));
-                if let Err(error) = call(&self.connection, &owner, properties, "Set", &body).await {
-                    tracing::debug!(%error, "GNOME Shell stays in its overview");
-                    return;
-                }
             }
             tokio::time::sleep(OVERVIEW_PAUSE).await;
         }
